@@ -1,0 +1,3 @@
+//! The `gendr` command: arguments in, messages out, no mathematics.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! How pictures go bad: the Real-ESRGAN degradation pipeline and its variants.

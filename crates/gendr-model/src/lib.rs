@@ -1,0 +1,1 @@
+//! Networks and weights of the GenDR family.

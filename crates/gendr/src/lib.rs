@@ -1,0 +1,1 @@
+//! GenDR, a one-step generative photo restorer: the library people call.
