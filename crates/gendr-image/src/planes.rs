@@ -86,7 +86,8 @@ impl Planes {
     /// # Errors
     /// An argument error where the rectangle leaves the picture.
     pub fn crop(&self, x: usize, y: usize, width: usize, height: usize) -> Result<Self> {
-        let fits = |start: usize, length: usize, whole| start.checked_add(length).is_some_and(|end| end <= whole);
+        let fits =
+            |start: usize, length: usize, whole| start.checked_add(length).is_some_and(|end| end <= whole);
         if !fits(x, width, self.width) || !fits(y, height, self.height) {
             return Err(Error::argument(format!(
                 "a crop of {width}x{height} at {x},{y} leaves a picture of {}x{}",
