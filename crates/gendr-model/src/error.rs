@@ -1,6 +1,6 @@
 //! Errors sorted by whose fault they are.
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, path::Path};
 
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,18 @@ impl Error {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Reading, writing or another action on a file failed.
+    pub(crate) fn cannot(action: &str, path: &Path, error: std::io::Error) -> Self {
+        Self::new(ErrorKind::Io, format!("cannot {action}: {error}: {}", path.display())).with_source(error)
+    }
+
+    /// Names the file the error is about, last.
+    #[must_use]
+    pub(crate) fn in_file(mut self, path: &Path) -> Self {
+        self.message = format!("{}: {}", self.message, path.display());
         self
     }
 

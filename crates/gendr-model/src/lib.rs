@@ -4,10 +4,21 @@
 //! struct read from the `config.json` of a diffusers folder, `Config::init` makes the network without creating any
 //! weight, and [`load_into`] fills it from a [`TensorSource`].
 
+mod config;
 mod error;
+mod layers;
+pub mod ops;
 mod parameters;
+mod pass;
+mod resnet;
+mod unet;
+mod weights;
 
 pub use error::{Error, ErrorKind, Result};
+pub use layers::{Conv2d, GroupNorm, LayerNorm, Linear};
 pub use parameters::{
-    TensorSource, for_each_parameter, initialize, load_into, names_and_shapes, parameter_count,
+    NamedMapper, NamedVisitor, TensorSource, for_each_parameter, initialize, load_into, map_named,
+    names_and_shapes, parameter_count, visit_named,
 };
+pub use unet::{Conditioning, Observer, PerLevel, Unet, UnetConfig};
+pub use weights::{ElementType, Safetensors, StoredTensor};

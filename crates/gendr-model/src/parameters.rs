@@ -22,11 +22,34 @@ pub trait TensorSource {
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<TensorData>;
 }
 
+/// Sees every parameter of a network with its name.
+pub trait NamedVisitor {
+    /// Called once a parameter, in the order of the network. Reading the value creates it;
+    /// [`Param::lazy_shape`] does not.
+    fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>);
+}
+
+/// Replaces every parameter of a network, knowing its name.
+pub trait NamedMapper {
+    /// Called once a parameter, in the order of the network.
+    fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>>;
+}
+
+/// Shows every parameter of `module` to `visitor`.
+pub fn visit_named<M: Module>(module: &M, visitor: &mut impl NamedVisitor) {
+    module.visit(&mut Walk { path: Path::default(), inner: visitor });
+}
+
+/// Lets `mapper` replace every parameter of `module`.
+pub fn map_named<M: Module>(module: M, mapper: &mut impl NamedMapper) -> M {
+    module.map(&mut Walk { path: Path::default(), inner: mapper })
+}
+
 /// Names and shapes of all parameters in the order of the network, without creating any of them.
 pub fn names_and_shapes<M: Module>(module: &M) -> Vec<(String, Vec<usize>)> {
-    let mut list = List { path: Path::default(), found: Vec::new() };
-    module.visit(&mut list);
-    list.found
+    let mut list = List(Vec::new());
+    visit_named(module, &mut list);
+    list.0
 }
 
 /// Number of parameter values, without creating any of them.
@@ -40,12 +63,9 @@ pub fn parameter_count<M: Module>(module: &M) -> usize {
 /// The first error of `source`; [`ErrorKind::Input`] when it hands out another shape than asked for or something
 /// that is not floating point.
 pub fn load_into<M: Module>(module: M, source: &mut dyn TensorSource) -> Result<M> {
-    let mut load = Load { path: Path::default(), source, error: None };
-    let module = module.map(&mut load);
-    match load.error {
-        None => Ok(module),
-        Some(error) => Err(error),
-    }
+    let mut load = Load { source, result: Ok(()) };
+    let module = map_named(module, &mut load);
+    load.result.map(|()| module)
 }
 
 /// Draws every matrix and kernel of `module` from the uniform distribution on ±1/√(fan in), the start that PyTorch
@@ -53,7 +73,7 @@ pub fn load_into<M: Module>(module: M, source: &mut dyn TensorSource) -> Result<
 ///
 /// The values depend on the seed and the parameter's name alone.
 pub fn initialize<M: Module>(module: M, seed: u64) -> M {
-    module.map(&mut Draw { path: Path::default(), seed })
+    map_named(module, &mut Draw { seed })
 }
 
 /// Hands every parameter to `sink` in the order of the network.
@@ -64,8 +84,8 @@ pub fn for_each_parameter<M: Module>(
     module: &M,
     sink: &mut dyn FnMut(&str, TensorData) -> Result<()>,
 ) -> Result<()> {
-    let mut read = Read { path: Path::default(), sink, result: Ok(()) };
-    module.visit(&mut read);
+    let mut read = Read { sink, result: Ok(()) };
+    visit_named(module, &mut read);
     read.result
 }
 
@@ -110,12 +130,13 @@ impl Path {
     }
 }
 
-struct List {
+/// Tells a named visitor or mapper where in the network it stands.
+struct Walk<'a, T> {
     path: Path,
-    found: Vec<(String, Vec<usize>)>,
+    inner: &'a mut T,
 }
 
-impl ModuleVisitor for List {
+impl<T: NamedVisitor> ModuleVisitor for Walk<'_, T> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name, container);
     }
@@ -125,20 +146,40 @@ impl ModuleVisitor for List {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.push((self.path.name(), param.lazy_shape().to_vec()));
+        self.inner.visit(&self.path.name(), param);
+    }
+}
+
+impl<T: NamedMapper> ModuleMapper for Walk<'_, T> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.inner.map(&self.path.name(), param)
+    }
+}
+
+struct List(Vec<(String, Vec<usize>)>);
+
+impl NamedVisitor for List {
+    fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>) {
+        self.0.push((name.to_owned(), param.lazy_shape().to_vec()));
     }
 }
 
 struct Load<'a> {
-    path: Path,
     source: &'a mut dyn TensorSource,
-    error: Option<Error>,
+    result: Result<()>,
 }
 
 impl Load<'_> {
-    fn values(&mut self, shape: &[usize]) -> Result<TensorData> {
-        let name = self.path.name();
-        let data = self.source.tensor(&name, shape)?;
+    fn values(&mut self, name: &str, shape: &[usize]) -> Result<TensorData> {
+        let data = self.source.tensor(name, shape)?;
         if data.shape().as_slice() != shape {
             let found = data.shape().as_slice();
             return Err(Error::input(format!(
@@ -155,23 +196,15 @@ impl Load<'_> {
     }
 }
 
-impl ModuleMapper for Load<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.error.is_some() {
+impl NamedMapper for Load<'_> {
+    fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.result.is_err() {
             return param;
         }
-        match self.values(&param.lazy_shape().to_vec()) {
+        match self.values(name, &param.lazy_shape()) {
             Ok(data) => fill(param, data),
             Err(error) => {
-                self.error = Some(error);
+                self.result = Err(error);
                 param
             }
         }
@@ -179,26 +212,16 @@ impl ModuleMapper for Load<'_> {
 }
 
 struct Draw {
-    path: Path,
     seed: u64,
 }
 
-impl ModuleMapper for Draw {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl NamedMapper for Draw {
+    fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         if D < 2 {
             return param;
         }
-        let shape = param.lazy_shape().to_vec();
-        let values = draw(self.seed, &self.path.name(), &shape);
-        fill(param, TensorData::new(values, shape))
+        let shape = param.lazy_shape();
+        fill(param, TensorData::new(draw(self.seed, name, &shape), shape))
     }
 }
 
@@ -211,27 +234,17 @@ fn fill<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Tens
 }
 
 struct Read<'a> {
-    path: Path,
     sink: &'a mut dyn FnMut(&str, TensorData) -> Result<()>,
     result: Result<()>,
 }
 
-impl ModuleVisitor for Read<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl NamedVisitor for Read<'_> {
+    fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>) {
         if self.result.is_err() {
             return;
         }
-        let name = self.path.name();
         self.result = match param.val().try_into_data() {
-            Ok(data) => (self.sink)(&name, data),
+            Ok(data) => (self.sink)(name, data),
             Err(error) => Err(Error::new(ErrorKind::Resource, format!("cannot read parameter {name}"))
                 .with_hint(error.to_string())),
         };

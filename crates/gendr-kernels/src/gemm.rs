@@ -1,0 +1,265 @@
+//! The product of packed matrices, on which convolutions and linear layers rest.
+//!
+//! The left matrix is packed in panels of [`ROWS`] rows (`[panel][depth][ROWS]`), the right one in panels of three vectors
+//! of columns (`[panel][depth][3 * LANES]`, the last panel as many whole vectors as it needs). One step of the inner loop
+//! multiplies a broadcast left float with up to three vectors of the right panel.
+
+use crate::simd::{Kernel, Level, Simd};
+
+/// Rows in a packed left panel: the longest vector, so that a panel can be transformed with one row a lane.
+pub(crate) const ROWS: usize = 16;
+
+/// Rows multiplied at once: half a panel.
+const HALF: usize = 8;
+
+/// How deep one pass over packed panels goes, so that a right panel stays in the second-level cache.
+pub(crate) const DEPTH: usize = 384;
+
+/// Where the rows of a left matrix lie.
+#[derive(Clone, Copy)]
+pub(crate) enum LeftLayout {
+    /// Panels of [`ROWS`] rows, each this many floats after the one before.
+    Packed(usize),
+    /// Plain rows this many floats apart, readable up to a whole number of panels.
+    Rows(usize),
+}
+
+/// `out (+)= left * right` for one block, in one thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Block {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) depth: usize,
+    pub(crate) left: *const f32,
+    pub(crate) left_layout: LeftLayout,
+    /// First float of the first right panel at the first step of the depth ...
+    pub(crate) right: *const f32,
+    /// ... and the depth the panels were packed with, of which `right_from` steps are passed over.
+    pub(crate) right_depth: usize,
+    pub(crate) right_from: usize,
+    pub(crate) out: *mut f32,
+    pub(crate) out_stride: usize,
+    /// Adds to what `out` holds instead of replacing it.
+    pub(crate) accumulate: bool,
+}
+
+impl Block {
+    /// Multiplies.
+    ///
+    /// # Safety
+    /// The operands are readable and `out` writable as the fields say, by this thread alone.
+    #[inline(always)]
+    pub(crate) unsafe fn multiply<S: Simd>(&self, s: S) {
+        let panel = 3 * S::LANES;
+        for column in (0..self.columns).step_by(panel) {
+            let width = (self.columns - column).min(panel);
+            let vectors = width.div_ceil(S::LANES);
+            // SAFETY: the column panel lies inside the packed right matrix.
+            let right = unsafe { self.right.add(column * self.right_depth + self.right_from * vectors * S::LANES) };
+            for row in (0..self.rows).step_by(HALF) {
+                let rows = (self.rows - row).min(HALF);
+                // SAFETY: row and column lie inside the block.
+                unsafe {
+                    let out = self.out.add(row * self.out_stride + column);
+                    match self.left_layout {
+                        LeftLayout::Packed(stride) => {
+                            let left = self.left.add(row / ROWS * stride + row % ROWS);
+                            self.panel::<S, true>(s, left, 0, right, out, rows, width, vectors);
+                        }
+                        LeftLayout::Rows(stride) => {
+                            let left = self.left.add(row * stride);
+                            self.panel::<S, false>(s, left, stride, right, out, rows, width, vectors);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn panel<S: Simd, const PACKED: bool>(
+        &self,
+        s: S,
+        left: *const f32,
+        stride: usize,
+        right: *const f32,
+        out: *mut f32,
+        rows: usize,
+        width: usize,
+        vectors: usize,
+    ) {
+        // SAFETY: handed on from `multiply`; the second half's rows lie `4 * row_step` floats further on.
+        unsafe {
+            if S::WIDE_FILE && rows > 4 {
+                return match vectors {
+                    3 => self.tile::<S, PACKED, 8, 3>(s, left, stride, right, out, rows, width),
+                    2 => self.tile::<S, PACKED, 8, 2>(s, left, stride, right, out, rows, width),
+                    _ => self.tile::<S, PACKED, 8, 1>(s, left, stride, right, out, rows, width),
+                };
+            }
+            if vectors == 1 && rows > 4 {
+                return self.tile::<S, PACKED, 8, 1>(s, left, stride, right, out, rows, width);
+            }
+            let mut first = 0;
+            while first < rows {
+                let left = left.add(first * if PACKED { 1 } else { stride });
+                let out = out.add(first * self.out_stride);
+                let rows = (rows - first).min(4);
+                match vectors {
+                    3 => self.tile::<S, PACKED, 4, 3>(s, left, stride, right, out, rows, width),
+                    2 => self.tile::<S, PACKED, 4, 2>(s, left, stride, right, out, rows, width),
+                    _ => self.tile::<S, PACKED, 4, 1>(s, left, stride, right, out, rows, width),
+                }
+                first += 4;
+            }
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn tile<S: Simd, const PACKED: bool, const R: usize, const N: usize>(
+        &self,
+        s: S,
+        mut left: *const f32,
+        stride: usize,
+        mut right: *const f32,
+        out: *mut f32,
+        rows: usize,
+        width: usize,
+    ) {
+        let mut sums = [[s.zero(); N]; R];
+        // SAFETY: `left` and `right` hold `depth` steps; only `rows` rows of `width` floats of `out` are touched.
+        unsafe {
+            for _ in 0..self.depth {
+                let mut b = [s.zero(); N];
+                for (n, b) in b.iter_mut().enumerate() {
+                    *b = s.load(right.add(n * S::LANES));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let a = s.splat(*left.add(if PACKED { r } else { r * stride }));
+                    for (sum, b) in sums.iter_mut().zip(b) {
+                        *sum = s.mul_add(a, b, *sum);
+                    }
+                }
+                left = left.add(if PACKED { ROWS } else { 1 });
+                right = right.add(N * S::LANES);
+            }
+            if rows == R && width == N * S::LANES {
+                for (r, sums) in sums.iter().enumerate() {
+                    for (n, &sum) in sums.iter().enumerate() {
+                        let to = out.add(r * self.out_stride + n * S::LANES);
+                        s.store(to, if self.accumulate { s.add(sum, s.load(to)) } else { sum });
+                    }
+                }
+            } else {
+                for (r, sums) in sums.iter().enumerate().take(rows) {
+                    for (n, &sum) in sums.iter().enumerate() {
+                        let to = out.add(r * self.out_stride + n * S::LANES);
+                        let count = (width - n * S::LANES).min(S::LANES);
+                        let sum = if self.accumulate { s.add(sum, s.load_first(to, count)) } else { sum };
+                        s.store_first(to, sum, count);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Kernel for Block {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: promised where the block was built.
+        unsafe { self.multiply(s) }
+    }
+}
+
+/// A matrix in memory: `rows` and `columns` floats apart.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) row_stride: usize,
+    pub(crate) column_stride: usize,
+}
+
+/// Floats that a packed left matrix takes.
+pub(crate) fn left_len(rows: usize, depth: usize) -> usize {
+    rows.next_multiple_of(ROWS) * depth
+}
+
+/// Floats that a packed right matrix takes.
+pub(crate) fn right_len(level: Level, columns: usize, depth: usize) -> usize {
+    columns.next_multiple_of(level.lanes()) * depth
+}
+
+/// Packs up to [`ROWS`] rows from `row` on into one panel; missing rows become zero.
+pub(crate) fn pack_left_panel(view: View<'_>, row: usize, rows: usize, depth: usize, panel: &mut [f32]) {
+    let rows = rows.min(ROWS);
+    if rows < ROWS {
+        panel.fill(0.0);
+    }
+    if view.row_stride == 1 {
+        for (step, to) in panel.chunks_exact_mut(ROWS).enumerate() {
+            let from = row + step * view.column_stride;
+            to[..rows].copy_from_slice(&view.data[from..from + rows]);
+        }
+    } else {
+        for r in 0..rows {
+            let from = (row + r) * view.row_stride;
+            let source = view.data[from..].iter().step_by(view.column_stride);
+            for (to, &x) in panel[r..].iter_mut().step_by(ROWS).zip(source.take(depth)) {
+                *to = x;
+            }
+        }
+    }
+}
+
+/// Packs the columns of one right panel; missing columns up to a whole vector become zero.
+pub(crate) struct PackRightPanel<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) column: usize,
+    pub(crate) columns: usize,
+    pub(crate) depth: usize,
+    pub(crate) panel: &'a mut [f32],
+}
+
+impl Kernel for PackRightPanel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { view, column, columns, depth, panel } = self;
+        let width = columns.next_multiple_of(S::LANES);
+        if view.column_stride == 1 {
+            for (step, to) in panel.chunks_exact_mut(width).enumerate().take(depth) {
+                let from = step * view.row_stride + column;
+                to[..columns].copy_from_slice(&view.data[from..from + columns]);
+                to[columns..].fill(0.0);
+            }
+            return;
+        }
+        let whole_columns = if view.row_stride == 1 { columns / S::LANES * S::LANES } else { 0 };
+        let whole_depth = depth / S::LANES * S::LANES;
+        for first in (0..whole_columns).step_by(S::LANES) {
+            for step in (0..whole_depth).step_by(S::LANES) {
+                let from = &view.data[(column + first) * view.column_stride + step..];
+                assert!(from.len() >= (S::LANES - 1) * view.column_stride + S::LANES);
+                let to = &mut panel[step * width + first..(step + S::LANES - 1) * width + first + S::LANES];
+                // SAFETY: both slices were just seen to hold the block.
+                unsafe { s.transpose(from.as_ptr(), view.column_stride, to.as_mut_ptr(), width) };
+            }
+        }
+        for step in 0..depth {
+            let done = if step < whole_depth { whole_columns } else { 0 };
+            for c in done..width {
+                panel[step * width + c] = if c < columns {
+                    view.data[step * view.row_stride + (column + c) * view.column_stride]
+                } else {
+                    0.0
+                };
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Vector instructions: which set the machine has, and one trait to write kernels over.
+//!
+//! A kernel is a value that implements [`Kernel`]; [`Level::run`] calls it compiled for the chosen instruction set.
+//! Everything a kernel calls is `#[inline(always)]`, so that it is compiled with that set too.
+
+use std::{cell::Cell, error::Error as StdError, fmt, sync::OnceLock};
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+pub(crate) mod scalar;
+
+/// The environment variable that forces a level: `scalar`, `avx2`, `avx512` or `neon`.
+pub const LEVEL_VARIABLE: &str = "GENDR_SIMD";
+
+/// An instruction set that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Plain Rust, whatever the compiler makes of it: the reference.
+    Scalar,
+    /// 128-bit vectors of 64-bit ARM.
+    Neon,
+    /// 256-bit vectors with fused multiply-add and half-precision conversion.
+    Avx2,
+    /// 512-bit vectors.
+    Avx512,
+}
+
+/// `GENDR_SIMD` names something this machine cannot run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LevelError {
+    asked: String,
+}
+
+impl fmt::Display for LevelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let have: Vec<_> = Level::available().iter().map(|level| level.name()).collect();
+        write!(f, "{LEVEL_VARIABLE}={}: this machine has only {}", self.asked, have.join(", "))
+    }
+}
+
+impl StdError for LevelError {}
+
+thread_local! {
+    static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+}
+
+impl Level {
+    const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
+
+    /// The levels this machine can run, slowest first.
+    pub fn available() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|level| level.is_available()).collect()
+    }
+
+    /// Its name in [`LEVEL_VARIABLE`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Neon => "neon",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// The level asked for by [`LEVEL_VARIABLE`], or else the best this machine has.
+    ///
+    /// # Errors
+    ///
+    /// The variable names an unknown level or one the machine lacks. The kernels cannot report this themselves
+    /// and run at the best level then: a program calls this once at its start.
+    pub fn from_environment() -> Result<Self, LevelError> {
+        match std::env::var(LEVEL_VARIABLE) {
+            Ok(asked) => Self::available().into_iter().find(|level| level.name() == asked).ok_or(LevelError { asked }),
+            Err(_) => Ok(Self::best()),
+        }
+    }
+
+    /// The level at which kernels called from this thread run.
+    pub fn current() -> Self {
+        static CHOSEN: OnceLock<Level> = OnceLock::new();
+        FORCED
+            .get()
+            .unwrap_or_else(|| *CHOSEN.get_or_init(|| Self::from_environment().unwrap_or_else(|_| Self::best())))
+    }
+
+    /// Calls `work` with the kernels that it calls (on this thread) forced to this level.
+    ///
+    /// # Panics
+    ///
+    /// The machine lacks the level.
+    pub fn force<R>(self, work: impl FnOnce() -> R) -> R {
+        struct Restore(Option<Level>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                FORCED.set(self.0);
+            }
+        }
+        assert!(self.is_available(), "this machine lacks {}", self.name());
+        let _restore = Restore(FORCED.replace(Some(self)));
+        work()
+    }
+
+    fn best() -> Self {
+        Self::available().pop().unwrap_or(Self::Scalar)
+    }
+
+    fn is_available(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Self::Avx2.is_available() && is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => true,
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
+    }
+
+    /// Floats in one panel of a packed right-hand matrix, see [`crate::gemm`].
+    pub(crate) fn panel(self) -> usize {
+        3 * self.lanes()
+    }
+
+    /// Floats in one vector.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Self::Scalar | Self::Neon => 4,
+            Self::Avx2 => 8,
+            Self::Avx512 => 16,
+        }
+    }
+
+    /// Runs a kernel compiled for this level.
+    #[inline]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            Self::Scalar => kernel.run(scalar::Scalar),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Level` is handed out by `available`, `from_environment`, `current` or `force` only if the
+            // machine has it, and a literal one is used with `force` first, which checks.
+            Self::Avx2 => unsafe { avx2::run(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Self::Avx512 => unsafe { avx512::run(kernel) },
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => kernel.run(neon::Neon),
+            #[allow(unreachable_patterns)]
+            _ => kernel.run(scalar::Scalar),
+        }
+    }
+}
+
+/// A piece of arithmetic written once for every level.
+pub(crate) trait Kernel {
+    /// What it returns.
+    type Output;
+
+    /// Does the work; implementations are `#[inline(always)]`.
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// The vector operations of one level. A value of the type proves that the machine has the level.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// A vector of [`Self::LANES`] floats.
+    type V: Copy;
+    /// A comparison's result, one truth value a lane.
+    type M: Copy;
+    /// Floats in a vector: 4, 8 or 16.
+    const LANES: usize;
+    /// Whether 24 accumulators and their operands fit into the registers (else 12 do).
+    const WIDE_FILE: bool;
+
+    /// All lanes equal.
+    fn splat(self, x: f32) -> Self::V;
+    /// Reads a vector.
+    ///
+    /// # Safety
+    /// `LANES` floats are readable at `from`; no alignment is needed.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+    /// Writes a vector.
+    ///
+    /// # Safety
+    /// `LANES` floats are writable at `to`; no alignment is needed.
+    unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// Reads the first `count` lanes, the others become zero.
+    ///
+    /// # Safety
+    /// `count` floats are readable at `from`, `count <= LANES`.
+    unsafe fn load_first(self, from: *const f32, count: usize) -> Self::V;
+    /// Writes the first `count` lanes.
+    ///
+    /// # Safety
+    /// `count` floats are writable at `to`, `count <= LANES`.
+    unsafe fn store_first(self, to: *mut f32, v: Self::V, count: usize);
+
+    /// `a + b`.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The greater of each pair.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller of each pair.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, fused where the level can.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `c - a * b`, fused where the level can.
+    fn neg_mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `a < b`.
+    fn less(self, a: Self::V, b: Self::V) -> Self::M;
+    /// `yes` where the mask holds, else `no`.
+    fn select(self, mask: Self::M, yes: Self::V, no: Self::V) -> Self::V;
+    /// The nearest whole number.
+    fn round(self, v: Self::V) -> Self::V;
+    /// 2 to the power of `v`, for whole numbers from -126 to 127.
+    fn power_of_two(self, v: Self::V) -> Self::V;
+    /// The sum of the lanes.
+    fn sum(self, v: Self::V) -> f32;
+    /// The greatest lane.
+    fn maximum(self, v: Self::V) -> f32;
+
+    /// Takes `4 * LANES` consecutive floats apart by their index modulo 4.
+    fn deinterleave4(self, v: [Self::V; 4]) -> [Self::V; 4];
+    /// The inverse of [`Self::deinterleave4`].
+    fn interleave4(self, v: [Self::V; 4]) -> [Self::V; 4];
+    /// Transposes a block of `LANES` rows of `LANES` floats.
+    ///
+    /// # Safety
+    /// `LANES` rows of `LANES` floats are readable at `from` and writable at `to`, `from_stride` and `to_stride` floats apart.
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+
+    /// Reads and widens half-precision floats.
+    ///
+    /// # Safety
+    /// `LANES` 16-bit words are readable at `from`.
+    unsafe fn load_f16(self, from: *const u16) -> Self::V;
+    /// Reads and widens bfloat16 floats.
+    ///
+    /// # Safety
+    /// `LANES` 16-bit words are readable at `from`.
+    unsafe fn load_bf16(self, from: *const u16) -> Self::V;
+
+    /// All lanes zero.
+    #[inline(always)]
+    fn zero(self) -> Self::V {
+        self.splat(0.0)
+    }
+}

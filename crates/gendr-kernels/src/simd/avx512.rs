@@ -1,0 +1,210 @@
+//! 512-bit vectors: AVX-512 F.
+
+use super::{Kernel, Simd};
+use std::arch::x86_64::*;
+
+/// Proof that the machine has AVX-512 F; made only by [`run`].
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+/// Runs a kernel at this level.
+///
+/// # Safety
+/// The machine has AVX-512 F, AVX2, FMA and F16C.
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512(()))
+}
+
+/// The first `count` lanes.
+#[inline(always)]
+fn lane_mask(count: usize) -> __mmask16 {
+    ((1u32 << count) - 1) as __mmask16
+}
+
+/// A 4x4 transposition inside each 128-bit part.
+#[inline(always)]
+fn transpose_parts(v: [__m512; 4]) -> [__m512; 4] {
+    // SAFETY: only reached from methods of the token, which proves AVX-512 F.
+    unsafe {
+        let ab_low = _mm512_unpacklo_ps(v[0], v[1]);
+        let ab_high = _mm512_unpackhi_ps(v[0], v[1]);
+        let cd_low = _mm512_unpacklo_ps(v[2], v[3]);
+        let cd_high = _mm512_unpackhi_ps(v[2], v[3]);
+        [
+            _mm512_shuffle_ps::<0x44>(ab_low, cd_low),
+            _mm512_shuffle_ps::<0xEE>(ab_low, cd_low),
+            _mm512_shuffle_ps::<0x44>(ab_high, cd_high),
+            _mm512_shuffle_ps::<0xEE>(ab_high, cd_high),
+        ]
+    }
+}
+
+/// A 4x4 transposition of whole 128-bit parts: part `i` of vector `j` and part `j` of vector `i` change places.
+#[inline(always)]
+fn exchange_parts(v: [__m512; 4]) -> [__m512; 4] {
+    // SAFETY: only reached from methods of the token, which proves AVX-512 F.
+    unsafe {
+        let a = _mm512_shuffle_f32x4::<0x44>(v[0], v[1]);
+        let b = _mm512_shuffle_f32x4::<0xEE>(v[0], v[1]);
+        let c = _mm512_shuffle_f32x4::<0x44>(v[2], v[3]);
+        let d = _mm512_shuffle_f32x4::<0xEE>(v[2], v[3]);
+        [
+            _mm512_shuffle_f32x4::<0x88>(a, c),
+            _mm512_shuffle_f32x4::<0xDD>(a, c),
+            _mm512_shuffle_f32x4::<0x88>(b, d),
+            _mm512_shuffle_f32x4::<0xDD>(b, d),
+        ]
+    }
+}
+
+// SAFETY of every block below: the token `Avx512` proves that the instructions exist; pointers are as the trait's contract says.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Simd for Avx512 {
+    type V = __m512;
+    type M = __mmask16;
+    const LANES: usize = 16;
+    const WIDE_FILE: bool = true;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: __m512) {
+        unsafe { _mm512_storeu_ps(to, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(self, from: *const f32, count: usize) -> __m512 {
+        unsafe { _mm512_maskz_loadu_ps(lane_mask(count), from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, v: __m512, count: usize) {
+        unsafe { _mm512_mask_storeu_ps(to, lane_mask(count), v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn less(self, a: __m512, b: __m512) -> __mmask16 {
+        unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
+    }
+
+    #[inline(always)]
+    fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
+        unsafe { _mm512_mask_blend_ps(mask, no, yes) }
+    }
+
+    #[inline(always)]
+    fn round(self, v: __m512) -> __m512 {
+        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v) }
+    }
+
+    #[inline(always)]
+    fn power_of_two(self, v: __m512) -> __m512 {
+        unsafe {
+            let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, v: __m512) -> f32 {
+        unsafe { _mm512_reduce_add_ps(v) }
+    }
+
+    #[inline(always)]
+    fn maximum(self, v: __m512) -> f32 {
+        unsafe { _mm512_reduce_max_ps(v) }
+    }
+
+    #[inline(always)]
+    fn deinterleave4(self, v: [__m512; 4]) -> [__m512; 4] {
+        // Brings group 4 * part + vector to where group 4 * vector + part was, so that transposing the parts ends it.
+        transpose_parts(exchange_parts(v))
+    }
+
+    #[inline(always)]
+    fn interleave4(self, v: [__m512; 4]) -> [__m512; 4] {
+        exchange_parts(transpose_parts(v))
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            for part in 0..4 {
+                // Column block `part` of all sixteen rows: row 4 * p + i goes to part p of vector i.
+                let gather = |i: usize| {
+                    let at = from.add(i * from_stride + 4 * part);
+                    let v = _mm512_castps128_ps512(_mm_loadu_ps(at));
+                    let v = _mm512_insertf32x4::<1>(v, _mm_loadu_ps(at.add(4 * from_stride)));
+                    let v = _mm512_insertf32x4::<2>(v, _mm_loadu_ps(at.add(8 * from_stride)));
+                    _mm512_insertf32x4::<3>(v, _mm_loadu_ps(at.add(12 * from_stride)))
+                };
+                let rows = transpose_parts([gather(0), gather(1), gather(2), gather(3)]);
+                for (i, row) in rows.into_iter().enumerate() {
+                    _mm512_storeu_ps(to.add((4 * part + i) * to_stride), row);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const u16) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const u16) -> __m512 {
+        unsafe {
+            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
+        }
+    }
+}

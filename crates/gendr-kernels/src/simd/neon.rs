@@ -1,0 +1,161 @@
+//! 128-bit vectors of 64-bit ARM, which every such processor has.
+
+use super::{Simd, scalar::Scalar};
+use std::arch::aarch64::*;
+
+/// Every 64-bit ARM machine has this level.
+#[derive(Clone, Copy)]
+pub(crate) struct Neon;
+
+// SAFETY of every block below: NEON is part of the aarch64 baseline; pointers are as the trait's contract says.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Simd for Neon {
+    type V = float32x4_t;
+    type M = uint32x4_t;
+    const LANES: usize = 4;
+    const WIDE_FILE: bool = true;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        unsafe { vdupq_n_f32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> float32x4_t {
+        unsafe { vld1q_f32(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: float32x4_t) {
+        unsafe { vst1q_f32(to, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(self, from: *const f32, count: usize) -> float32x4_t {
+        unsafe { vld1q_f32(Scalar.load_first(from, count).as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, v: float32x4_t, count: usize) {
+        let mut lanes = [0.0; 4];
+        unsafe {
+            vst1q_f32(lanes.as_mut_ptr(), v);
+            Scalar.store_first(to, lanes, count);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vaddq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vsubq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vmulq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vdivq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vmaxq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vminq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        unsafe { vfmsq_f32(c, a, b) }
+    }
+
+    #[inline(always)]
+    fn less(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+        unsafe { vcltq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn select(self, mask: uint32x4_t, yes: float32x4_t, no: float32x4_t) -> float32x4_t {
+        unsafe { vbslq_f32(mask, yes, no) }
+    }
+
+    #[inline(always)]
+    fn round(self, v: float32x4_t) -> float32x4_t {
+        unsafe { vrndnq_f32(v) }
+    }
+
+    #[inline(always)]
+    fn power_of_two(self, v: float32x4_t) -> float32x4_t {
+        unsafe {
+            let exponent = vaddq_s32(vcvtnq_s32_f32(v), vdupq_n_s32(127));
+            vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, v: float32x4_t) -> f32 {
+        unsafe { vaddvq_f32(v) }
+    }
+
+    #[inline(always)]
+    fn maximum(self, v: float32x4_t) -> f32 {
+        unsafe { vmaxvq_f32(v) }
+    }
+
+    #[inline(always)]
+    fn deinterleave4(self, v: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        unsafe {
+            let ab = vuzpq_f32(v[0], v[1]);
+            let cd = vuzpq_f32(v[2], v[3]);
+            let even = vuzpq_f32(ab.0, cd.0);
+            let odd = vuzpq_f32(ab.1, cd.1);
+            [even.0, odd.0, even.1, odd.1]
+        }
+    }
+
+    #[inline(always)]
+    fn interleave4(self, v: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        // With four lanes both are the 4x4 transposition.
+        self.deinterleave4(v)
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            let rows = self.deinterleave4([
+                self.load(from),
+                self.load(from.add(from_stride)),
+                self.load(from.add(2 * from_stride)),
+                self.load(from.add(3 * from_stride)),
+            ]);
+            for (i, row) in rows.into_iter().enumerate() {
+                self.store(to.add(i * to_stride), row);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const u16) -> float32x4_t {
+        unsafe { vld1q_f32(Scalar.load_f16(from).as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const u16) -> float32x4_t {
+        unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from))) }
+    }
+}

@@ -1,0 +1,167 @@
+//! The reference level: four lanes of plain Rust.
+
+use super::Simd;
+use half::{bf16, f16};
+
+/// Proof of nothing: every machine has this level.
+#[derive(Clone, Copy)]
+pub(crate) struct Scalar;
+
+type V = [f32; 4];
+
+#[inline(always)]
+fn zip(a: V, b: V, f: impl Fn(f32, f32) -> f32) -> V {
+    [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
+}
+
+impl Simd for Scalar {
+    type V = V;
+    type M = [bool; 4];
+    const LANES: usize = 4;
+    const WIDE_FILE: bool = false;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> V {
+        [x; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> V {
+        // SAFETY: the caller promises four readable floats.
+        unsafe { from.cast::<V>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: V) {
+        // SAFETY: the caller promises four writable floats.
+        unsafe { to.cast::<V>().write_unaligned(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(self, from: *const f32, count: usize) -> V {
+        let mut v = [0.0; 4];
+        // SAFETY: the caller promises `count <= 4` readable floats.
+        unsafe { from.copy_to_nonoverlapping(v.as_mut_ptr(), count) };
+        v
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, v: V, count: usize) {
+        // SAFETY: the caller promises `count <= 4` writable floats.
+        unsafe { to.copy_from_nonoverlapping(v.as_ptr(), count) };
+    }
+
+    #[inline(always)]
+    fn add(self, a: V, b: V) -> V {
+        zip(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(self, a: V, b: V) -> V {
+        zip(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(self, a: V, b: V) -> V {
+        zip(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(self, a: V, b: V) -> V {
+        zip(a, b, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn max(self, a: V, b: V) -> V {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn min(self, a: V, b: V) -> V {
+        zip(a, b, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: V, b: V, c: V) -> V {
+        self.add(self.mul(a, b), c)
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, a: V, b: V, c: V) -> V {
+        self.sub(c, self.mul(a, b))
+    }
+
+    #[inline(always)]
+    fn less(self, a: V, b: V) -> [bool; 4] {
+        [a[0] < b[0], a[1] < b[1], a[2] < b[2], a[3] < b[3]]
+    }
+
+    #[inline(always)]
+    fn select(self, mask: [bool; 4], yes: V, no: V) -> V {
+        let pick = |i: usize| if mask[i] { yes[i] } else { no[i] };
+        [pick(0), pick(1), pick(2), pick(3)]
+    }
+
+    #[inline(always)]
+    fn round(self, v: V) -> V {
+        // Adding and taking away 1.5 * 2^23 rounds to nearest without a library call.
+        const MAGIC: f32 = 12_582_912.0;
+        v.map(|x| (x + MAGIC) - MAGIC)
+    }
+
+    #[inline(always)]
+    fn power_of_two(self, v: V) -> V {
+        v.map(|x| f32::from_bits(((x as i32 + 127) as u32) << 23))
+    }
+
+    #[inline(always)]
+    fn sum(self, v: V) -> f32 {
+        (v[0] + v[1]) + (v[2] + v[3])
+    }
+
+    #[inline(always)]
+    fn maximum(self, v: V) -> f32 {
+        v[0].max(v[1]).max(v[2].max(v[3]))
+    }
+
+    #[inline(always)]
+    fn deinterleave4(self, v: [V; 4]) -> [V; 4] {
+        let column = |i: usize| [v[0][i], v[1][i], v[2][i], v[3][i]];
+        [column(0), column(1), column(2), column(3)]
+    }
+
+    #[inline(always)]
+    fn interleave4(self, v: [V; 4]) -> [V; 4] {
+        self.deinterleave4(v)
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller promises four rows of four floats on both sides.
+        unsafe {
+            let rows = self.deinterleave4([
+                self.load(from),
+                self.load(from.add(from_stride)),
+                self.load(from.add(2 * from_stride)),
+                self.load(from.add(3 * from_stride)),
+            ]);
+            for (i, row) in rows.into_iter().enumerate() {
+                self.store(to.add(i * to_stride), row);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const u16) -> V {
+        // SAFETY: the caller promises four readable words.
+        let words = unsafe { from.cast::<[u16; 4]>().read_unaligned() };
+        words.map(|bits| f16::from_bits(bits).to_f32())
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const u16) -> V {
+        // SAFETY: the caller promises four readable words.
+        let words = unsafe { from.cast::<[u16; 4]>().read_unaligned() };
+        words.map(|bits| bf16::from_bits(bits).to_f32())
+    }
+}

@@ -1,0 +1,123 @@
+//! How a picture falls into tiles, and how their pixels come in and go out.
+
+use crate::{conv_shape::ConvShape, simd::Simd};
+
+/// All tiles of a batch of pictures, numbered row by row, picture by picture.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiles {
+    pub(crate) shape: ConvShape,
+    /// Outputs along a tile's side.
+    pub(crate) side: usize,
+    rows: usize,
+    columns: usize,
+}
+
+/// Consecutive tiles of one row of tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) image: usize,
+    /// Output row and column of the first tile's corner.
+    pub(crate) y: usize,
+    pub(crate) x: usize,
+    pub(crate) count: usize,
+    /// Tiles of the block that come before.
+    pub(crate) at: usize,
+}
+
+impl Tiles {
+    pub(crate) fn new(shape: ConvShape, side: usize) -> Self {
+        let (height, width) = shape.output_size();
+        Self { shape, side, rows: height.div_ceil(side), columns: width.div_ceil(side) }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.shape.batch * self.rows * self.columns
+    }
+
+    /// The block of `count` tiles from `first` on, row by row.
+    pub(crate) fn runs(&self, first: usize, count: usize) -> Vec<Run> {
+        let mut runs = Vec::new();
+        let mut at = 0;
+        while at < count {
+            let (row, column) = ((first + at) / self.columns, (first + at) % self.columns);
+            let length = (self.columns - column).min(count - at);
+            let (image, y) = (row / self.rows, row % self.rows * self.side);
+            runs.push(Run { image, y, x: column * self.side, count: length, at });
+            at += length;
+        }
+        runs
+    }
+}
+
+/// Copies `len` floats.
+///
+/// # Safety
+/// They are readable at `from`, writable at `to`, and the two do not overlap.
+#[inline(always)]
+pub(crate) unsafe fn copy<S: Simd>(s: S, from: *const f32, to: *mut f32, len: usize) {
+    let mut at = 0;
+    // SAFETY: `at + LANES <= len` in the loop, the rest is masked.
+    unsafe {
+        while at + S::LANES <= len {
+            s.store(to.add(at), s.load(from.add(at)));
+            at += S::LANES;
+        }
+        if at < len {
+            s.store_first(to.add(at), s.load_first(from.add(at), len - at), len - at);
+        }
+    }
+}
+
+/// Writes `len` zeros.
+///
+/// # Safety
+/// `len` floats are writable at `to`.
+#[inline(always)]
+pub(crate) unsafe fn clear<S: Simd>(s: S, to: *mut f32, len: usize) {
+    let mut at = 0;
+    // SAFETY: `at + LANES <= len` in the loop, the rest is masked.
+    unsafe {
+        while at + S::LANES <= len {
+            s.store(to.add(at), s.zero());
+            at += S::LANES;
+        }
+        if at < len {
+            s.store_first(to.add(at), s.zero(), len - at);
+        }
+    }
+}
+
+/// A row of a picture; reading outside gives zeros.
+#[derive(Clone, Copy)]
+pub(crate) struct PaddedRow<'a> {
+    /// None above and below the picture.
+    pub(crate) pixels: Option<&'a [f32]>,
+}
+
+impl<'a> PaddedRow<'a> {
+    /// Row `y` of a plane of `width` columns.
+    #[inline(always)]
+    pub(crate) fn of_plane(plane: &'a [f32], width: usize, y: isize) -> Self {
+        let from = usize::try_from(y).ok().and_then(|y| y.checked_mul(width)).filter(|&from| from < plane.len());
+        Self { pixels: from.map(|from| &plane[from..from + width]) }
+    }
+
+    /// Copies `len` pixels from column `x` on, which may lie outside.
+    ///
+    /// # Safety
+    /// `len` floats are writable at `to`.
+    #[inline(always)]
+    pub(crate) unsafe fn read<S: Simd>(self, s: S, x: isize, to: *mut f32, len: usize) {
+        let pixels = self.pixels.unwrap_or(&[]);
+        let before = if pixels.is_empty() { len } else { (-x).clamp(0, len as isize) as usize };
+        let end = (pixels.len() as isize - x).clamp(before as isize, len as isize) as usize;
+        // SAFETY: `before <= end <= len`, and the columns from x + before to x + end lie inside the row.
+        unsafe {
+            clear(s, to, before);
+            if end > before {
+                copy(s, pixels.as_ptr().offset(x + before as isize), to.add(before), end - before);
+            }
+            clear(s, to.add(end), len - end);
+        }
+    }
+}

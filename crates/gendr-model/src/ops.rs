@@ -1,0 +1,220 @@
+//! The costly arithmetic of the networks, and the only place where it is done.
+//!
+//! Networks call these functions and never ask which device they are on. Weights may be stored in half precision;
+//! they are widened to the type of the input where they are used. Activations are `[batch, channels, height, width]`
+//! (NCHW) for pictures and `[batch, tokens, channels]` for sequences.
+
+mod cpu;
+
+use burn::{
+    backend::Dispatch,
+    tensor::{DType, Tensor, activation, module, ops::ConvOptions},
+};
+use cpu::Kernels;
+pub use gendr_kernels::Padding;
+
+/// Largest number of attention scores held at once: 64 MiB in f32.
+const MAX_SCORES: usize = 1 << 24;
+
+/// What follows a convolution.
+#[derive(Clone, Copy, Debug)]
+pub enum Activation<'a> {
+    /// x for x > 0, else `slope` · x.
+    LeakyRelu {
+        /// Slope on the negative side.
+        slope: f64,
+    },
+    /// x for x > 0, else `slopes[channel]` · x.
+    PRelu {
+        /// One slope a channel.
+        slopes: &'a Tensor<1>,
+    },
+}
+
+/// Convolution of `[n, in, h, w]` with `weight` `[out, in, kh, kw]`, zero padding, then the activation:
+/// `[n, out, (h + top + bottom - kh) / stride + 1, (w + left + right - kw) / stride + 1]`.
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    stride: usize,
+    padding: Padding,
+    activation: Option<Activation<'_>>,
+) -> Tensor<4> {
+    let weight = widen(weight, &x);
+    let bias = bias.map(|bias| widen(bias, &x));
+    let y = if x.dtype() == DType::F32 && cpu::has_conv2d(x.dims(), weight.dims(), stride, padding) {
+        let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[0]], &x.device()));
+        let [x, weight] = [x, weight].map(Tensor::into_dispatch);
+        Tensor::from_dispatch(Dispatch::kernel_conv2d(x, weight, bias.into_dispatch(), stride, padding))
+    } else {
+        let pads = [(padding.top, padding.bottom), (padding.left, padding.right)];
+        module::conv2d(x, weight, bias, ConvOptions::new_with_padding([stride, stride], pads, [1, 1], 1))
+    };
+    match activation {
+        None => y,
+        Some(Activation::LeakyRelu { slope }) => activation::leaky_relu(y, slope),
+        Some(Activation::PRelu { slopes }) => {
+            let slopes = widen(slopes.clone(), &y);
+            activation::prelu(y, slopes)
+        }
+    }
+}
+
+/// Nearest-neighbour enlargement of `[n, in, h, w]` to `size` (twice the height and width, or one less), then a 3x3
+/// convolution with one row and column of zeros on each side.
+pub fn upsample_conv2d(
+    x: Tensor<4>,
+    size: [usize; 2],
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<4> {
+    conv2d(upsample_nearest(x, size), weight, bias, 1, Padding::all(1), None)
+}
+
+/// Nearest-neighbour enlargement of `[n, c, h, w]` to `size`, which is twice the height and width, or one less each
+/// (the size a stride-2 convolution came from).
+pub fn upsample_nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    let [n, c, h, w] = x.dims();
+    let doubled = x.reshape([n, c, h, 1, w, 1]).expand([n, c, h, 2, w, 2]).reshape([n, c, 2 * h, 2 * w]);
+    if size == [2 * h, 2 * w] { doubled } else { doubled.narrow(2, 0, size[0]).narrow(3, 0, size[1]) }
+}
+
+/// x · `weight`ᵀ + `bias` over the last axis; `weight` is `[out, in]`.
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let weight = widen(weight, &x).transpose();
+    let bias = bias.map(|bias| widen(bias, &x));
+    module::linear(x, weight, bias)
+}
+
+/// A linear layer to twice `c` channels, then value · gelu(gate) of its two halves (GEGLU):
+/// `[n, tokens, in]` to `[n, tokens, c]`.
+pub fn geglu(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
+    let [value, gate] = halves(linear(x, weight, bias), 2);
+    value * gelu_erf(gate)
+}
+
+/// Multi-head attention softmax(q·kᵀ/√d)·v, `d` = channels / heads: `[n, queries, c]` with keys and values
+/// `[n, keys, c]` gives `[n, queries, c]`.
+///
+/// Queries go in chunks so that the scores stay small whatever the number of tokens.
+pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [n, queries, c] = query.dims();
+    let keys = key.dims()[1];
+    let by_head = |x: Tensor<3>, tokens| x.reshape([n, tokens, heads, c / heads]).swap_dims(1, 2);
+    let scale = 1.0 / ((c / heads) as f64).sqrt();
+    let query = by_head(query.mul_scalar(scale), queries);
+    let key = by_head(key, keys).swap_dims(2, 3);
+    let value = by_head(value, keys);
+
+    let chunk = (MAX_SCORES / (n * heads * keys).max(1)).clamp(1, queries);
+    let mut parts = Vec::with_capacity(queries.div_ceil(chunk));
+    for start in (0..queries).step_by(chunk) {
+        let part = query.clone().narrow(2, start, chunk.min(queries - start));
+        let scores = activation::softmax(part.matmul(key.clone()), 3);
+        parts.push(scores.matmul(value.clone()));
+    }
+    Tensor::cat(parts, 2).swap_dims(1, 2).reshape([n, queries, c])
+}
+
+/// Mean and variance of each group of channels: what group normalisation divides out.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// `[n, groups]`.
+    pub mean: Tensor<2>,
+    /// `[n, groups]`, the mean of squared deviations.
+    pub variance: Tensor<2>,
+}
+
+/// Mean and variance of each of the `groups` groups of channels of `[n, c, h, w]`.
+pub fn group_moments(x: Tensor<4>, groups: usize) -> Moments {
+    let n = x.dims()[0];
+    let x = x.reshape([n as i32, groups as i32, -1]);
+    let mean = x.clone().mean_dim(2);
+    let variance = (x - mean.clone()).square().mean_dim(2);
+    Moments { mean: mean.reshape([n, groups]), variance: variance.reshape([n, groups]) }
+}
+
+/// Group normalisation of `[n, c, h, w]`, (x - mean) / √(variance + epsilon) · weight + bias, then SiLU if asked.
+///
+/// The moments are those of `x` unless they are given, as for a tile of a larger picture.
+pub fn group_norm(
+    x: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    groups: usize,
+    epsilon: f64,
+    moments: Option<&Moments>,
+    with_silu: bool,
+) -> Tensor<4> {
+    let [n, c, h, w] = x.dims();
+    let own;
+    let moments = match moments {
+        Some(moments) => moments,
+        None => {
+            own = group_moments(x.clone(), groups);
+            &own
+        }
+    };
+    let scale = (moments.variance.clone() + epsilon).sqrt().recip().reshape([n, groups, 1]);
+    let scale = scale * widen(weight, &x).reshape([1, groups, c / groups]);
+    let shift = widen(bias, &x).reshape([1, groups, c / groups])
+        - moments.mean.clone().reshape([n, groups, 1]) * scale.clone();
+    let y = x.reshape([n, c, h * w]) * scale.reshape([n, c, 1]) + shift.reshape([n, c, 1]);
+    let y = y.reshape([n, c, h, w]);
+    if with_silu { silu(y) } else { y }
+}
+
+/// Layer normalisation over the last axis with biased variance.
+pub fn layer_norm(x: Tensor<3>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<3> {
+    let weight = widen(weight, &x);
+    let bias = widen(bias, &x);
+    module::layer_norm(x, weight, Some(bias), epsilon)
+}
+
+/// x · sigmoid(x).
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::silu(x)
+}
+
+/// x · Φ(x) with the exact normal distribution function.
+pub fn gelu_erf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::gelu(x)
+}
+
+/// Each square of `factor`² pixels becomes `factor`² channels: `[n, c, h, w]` to `[n, c·f², h/f, w/f]`, channel
+/// `c·f² + row·f + column` as in PyTorch.
+pub fn pixel_unshuffle(x: Tensor<4>, factor: usize) -> Tensor<4> {
+    let [n, c, h, w] = x.dims();
+    let (h, w) = (h / factor, w / factor);
+    x.reshape([n, c, h, factor, w, factor]).permute([0, 1, 3, 5, 2, 4]).reshape([
+        n,
+        c * factor * factor,
+        h,
+        w,
+    ])
+}
+
+/// The inverse of [`pixel_unshuffle`]: `[n, c·f², h, w]` to `[n, c, h·f, w·f]`.
+pub fn pixel_shuffle(x: Tensor<4>, factor: usize) -> Tensor<4> {
+    let [n, c, h, w] = x.dims();
+    let c = c / (factor * factor);
+    x.reshape([n, c, factor, factor, h, w]).permute([0, 1, 4, 2, 5, 3]).reshape([
+        n,
+        c,
+        h * factor,
+        w * factor,
+    ])
+}
+
+/// The two halves of `x` along `axis`.
+pub fn halves<const D: usize>(x: Tensor<D>, axis: usize) -> [Tensor<D>; 2] {
+    let half = x.dims()[axis] / 2;
+    [x.clone().narrow(axis, 0, half), x.narrow(axis, half, half)]
+}
+
+/// `parameter` in the number type of `like`.
+fn widen<const D: usize, const E: usize>(parameter: Tensor<D>, like: &Tensor<E>) -> Tensor<D> {
+    let dtype = like.dtype();
+    if parameter.dtype() == dtype { parameter } else { parameter.cast(dtype) }
+}

@@ -1,0 +1,213 @@
+//! Pairs of a degraded crop and what it should become, made once and kept on disk.
+//!
+//! Pair `i` depends on the settings and on `i` alone, so that a set can grow. Pairs are stored in blocks; a block is two
+//! files: `pairs-N` with the degraded (`low`) and the sharp (`high`) crops, and `teacher-N` with the teacher's results.
+
+use crate::{
+    Error, Result, files,
+    photos::{Photos, PhotosConfig, Split},
+    progress::{Event, Progress},
+};
+use gendr_degrade::{DegradationConfig, Draws, Recipe};
+use gendr_image::Planes;
+use rayon::prelude::*;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// Pairs in a block.
+const BLOCK: usize = 128;
+
+/// What a photograph, a place in it and a degradation are drawn from, apart from each other.
+const PICTURE_STREAM: u64 = 0x7069_6374;
+const DEGRADATION_STREAM: u64 = 0x6465_6772;
+
+/// Turns a degraded crop into what the student should make of it: `[0, 1]` to `[0, 1]`, larger by the scale.
+pub(crate) trait Teacher {
+    /// The results for crops of equal size.
+    fn restore(&self, low: &[Planes]) -> Result<Vec<Planes>>;
+}
+
+/// What fixes a set of pairs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PairsConfig<'a> {
+    pub(crate) seed: u64,
+    pub(crate) photos: &'a PhotosConfig,
+    pub(crate) degradation: &'a DegradationConfig,
+}
+
+/// Pairs in memory, 8 bits a value, `[3, side, side]` each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Pairs {
+    pub(crate) count: usize,
+    pub(crate) low_side: usize,
+    pub(crate) high_side: usize,
+    pub(crate) low: Vec<u8>,
+    pub(crate) high: Vec<u8>,
+    /// Empty without a teacher.
+    pub(crate) teacher: Vec<u8>,
+}
+
+/// The folder of a set of pairs: its name comes from all that fixes them.
+pub(crate) fn pairs_folder(cache: &Path, config: &PairsConfig<'_>, photos: &Photos) -> Result<PathBuf> {
+    let settings = serde_json::to_vec_pretty(&(config, photos.file_names()))
+        .map_err(|error| Error::argument("settings that cannot be stored").with_source(error))?;
+    let folder = cache.join(&blake3::hash(&settings).to_hex()[..16]);
+    files::create_folder(&folder)?;
+    files::write_atomically(&folder.join("settings.json"), &settings)?;
+    Ok(folder)
+}
+
+/// Reads `count` pairs from `folder`, making those that are missing.
+pub(crate) fn load_or_make(
+    folder: &Path,
+    config: &PairsConfig<'_>,
+    photos: &Photos,
+    teacher: Option<(&str, &dyn Teacher)>,
+    count: usize,
+    progress: &dyn Progress,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Pairs> {
+    let high_side = config.photos.crop;
+    let low_side = high_side / config.degradation.scale;
+    let mut pairs = Pairs { count, low_side, high_side, ..Pairs::default() };
+    for block in 0..count.div_ceil(BLOCK) {
+        let path = folder.join(format!("pairs-{block:05}.safetensors"));
+        if !path.exists() {
+            let (low, high) = make_block(config, photos, block, progress)?;
+            write_block(&path, &[("low", &low, low_side), ("high", &high, high_side)])?;
+        }
+        let mut stored = read_block(&path)?;
+        let low = take(&mut stored, "low", low_side, &path)?;
+        if let Some((name, teacher)) = teacher {
+            let path = folder.join(format!("teacher-{name}-{block:05}.safetensors"));
+            if !path.exists() {
+                let results = teach(teacher, &low, low_side)?;
+                write_block(&path, &[("teacher", &results, high_side)])?;
+            }
+            pairs.teacher.extend(take(&mut read_block(&path)?, "teacher", high_side, &path)?);
+        }
+        pairs.low.extend(low);
+        pairs.high.extend(take(&mut stored, "high", high_side, &path)?);
+        progress.report(Event::Pairs { done: ((block + 1) * BLOCK).min(count), total: count });
+        if cancelled() {
+            return Err(Error::cancelled());
+        }
+    }
+    pairs.low.truncate(count * 3 * low_side * low_side);
+    pairs.high.truncate(count * 3 * high_side * high_side);
+    pairs.teacher.truncate(count * 3 * high_side * high_side);
+    Ok(pairs)
+}
+
+/// The degraded and the sharp crops of one block, one after the other.
+fn make_block(
+    config: &PairsConfig<'_>,
+    photos: &Photos,
+    block: usize,
+    progress: &dyn Progress,
+) -> Result<(Vec<u8>, Vec<u8>)> {
+    // Every photograph is read once a block.
+    let mut by_photo: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in block * BLOCK..(block + 1) * BLOCK {
+        by_photo
+            .entry(photos.pick(&mut Draws::new(config.seed ^ PICTURE_STREAM, index as u64)))
+            .or_default()
+            .push(index);
+    }
+    let made: Vec<Result<Vec<(usize, Planes, Planes)>>> = by_photo
+        .par_iter()
+        .map(|(&photo, indices)| {
+            let photo = photos.read(photo)?;
+            indices.iter().map(|&index| make_pair(config, photos, &photo, index)).collect()
+        })
+        .collect();
+    let mut pairs = Vec::new();
+    let mut last_error = None;
+    for result in made {
+        match result {
+            Ok(some) => pairs.extend(some),
+            Err(error) => {
+                progress.report(Event::Skipped(&error.to_string()));
+                last_error = Some(error);
+            }
+        }
+    }
+    if pairs.is_empty() {
+        return Err(last_error.unwrap_or_else(|| Error::argument("no pairs")));
+    }
+    pairs.sort_by_key(|pair| pair.0);
+    // Pairs of unreadable photographs are replaced by others of the block.
+    let whole = pairs.iter().cycle().take(BLOCK);
+    Ok(whole.fold((Vec::new(), Vec::new()), |(mut low, mut high), pair| {
+        low.extend(to_bytes(&pair.1));
+        high.extend(to_bytes(&pair.2));
+        (low, high)
+    }))
+}
+
+fn make_pair(
+    config: &PairsConfig<'_>,
+    photos: &Photos,
+    photo: &Planes,
+    index: usize,
+) -> Result<(usize, Planes, Planes)> {
+    let mut draws = Draws::new(config.seed ^ PICTURE_STREAM, index as u64);
+    photos.pick(&mut draws);
+    let high = photos.cut(photo, &mut draws)?;
+    let recipe = Recipe::draw(
+        config.degradation,
+        config.seed ^ DEGRADATION_STREAM,
+        index as u64,
+        high.height(),
+        high.width(),
+    )?;
+    Ok((index, recipe.apply(&high)?, high))
+}
+
+fn teach(teacher: &dyn Teacher, low: &[u8], side: usize) -> Result<Vec<u8>> {
+    let crops: Result<Vec<Planes>> =
+        low.chunks_exact(3 * side * side).map(|crop| to_planes(crop, side)).collect();
+    Ok(teacher.restore(&crops?)?.iter().flat_map(to_bytes).collect())
+}
+
+/// 8-bit values of a picture in `[0, 1]`.
+pub(crate) fn to_bytes(picture: &Planes) -> Vec<u8> {
+    picture.data().iter().map(|value| (value * 255.0).round_ties_even().clamp(0.0, 255.0) as u8).collect()
+}
+
+/// A square RGB picture in `[0, 1]`.
+pub(crate) fn to_planes(bytes: &[u8], side: usize) -> Result<Planes> {
+    Ok(Planes::from_vec(3, side, side, bytes.iter().map(|&level| f32::from(level) / 255.0).collect())?)
+}
+
+fn write_block(path: &Path, tensors: &[(&str, &[u8], usize)]) -> Result<()> {
+    let views = tensors.iter().map(|&(name, bytes, side)| {
+        let shape = vec![bytes.len() / (3 * side * side), 3, side, side];
+        TensorView::new(Dtype::U8, shape, bytes).map(|view| (name, view))
+    });
+    let damaged = |error| Error::argument("a block that cannot be stored").with_source(error);
+    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(damaged)?;
+    files::write_atomically(path, &safetensors::serialize(views, None).map_err(damaged)?)
+}
+
+fn read_block(path: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let bytes = files::read(path)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| {
+        Error::input(format!("a damaged block of training pairs: {}", path.display()))
+            .with_hint("delete it; it is made again")
+            .with_source(error)
+    })?;
+    Ok(file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect())
+}
+
+fn take(stored: &mut BTreeMap<String, Vec<u8>>, name: &str, side: usize, path: &Path) -> Result<Vec<u8>> {
+    let bytes = stored.remove(name).filter(|bytes| bytes.len() == BLOCK * 3 * side * side);
+    bytes.ok_or_else(|| {
+        Error::input(format!("a block of training pairs without {BLOCK} crops `{name}`: {}", path.display()))
+            .with_hint("delete it; it is made again")
+    })
+}

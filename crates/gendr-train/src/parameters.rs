@@ -1,0 +1,83 @@
+//! A network's parameters as plain vectors: where the optimiser, the average and the checkpoints work on them.
+
+use crate::{Error, ErrorKind, Result};
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::{Gradients, Tensor, TensorData},
+};
+use gendr_model::{TensorSource, for_each_parameter, load_into};
+
+/// Names, shapes and values of all parameters, in the order of the network.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Parameters {
+    pub(crate) names: Vec<String>,
+    pub(crate) shapes: Vec<Vec<usize>>,
+    pub(crate) values: Vec<Vec<f32>>,
+}
+
+impl Parameters {
+    /// Copies the parameters of `module`.
+    pub(crate) fn of<M: Module>(module: &M) -> Result<Self> {
+        let mut parameters = Self { names: Vec::new(), shapes: Vec::new(), values: Vec::new() };
+        for_each_parameter(module, &mut |name, data| {
+            parameters.names.push(name.to_owned());
+            parameters.shapes.push(data.shape().as_slice().to_vec());
+            parameters.values.push(data.convert::<f32>().to_vec().map_err(|error| {
+                gendr_model::Error::input(format!("parameter {name} is not floating point: {error:?}"))
+            })?);
+            Ok(())
+        })?;
+        Ok(parameters)
+    }
+
+    /// Gives `module` the values, which come in the order of this list.
+    pub(crate) fn load_into<M: Module>(&self, values: &[Vec<f32>], module: M) -> Result<M> {
+        let source = &mut InOrder { parameters: self, values, next: 0 };
+        Ok(load_into(module, source)?)
+    }
+}
+
+/// Hands values out in the order in which networks ask for them.
+struct InOrder<'a> {
+    parameters: &'a Parameters,
+    values: &'a [Vec<f32>],
+    next: usize,
+}
+
+impl TensorSource for InOrder<'_> {
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> gendr_model::Result<TensorData> {
+        let i = self.next;
+        self.next += 1;
+        if self.parameters.names.get(i).is_none_or(|known| known != name) {
+            return Err(gendr_model::Error::argument(format!("{name} is not parameter {i} of this network")));
+        }
+        Ok(TensorData::new(self.values[i].clone(), shape.to_vec()))
+    }
+}
+
+/// The gradients of all parameters, in the order of the network; zeros where the loss does not depend on one.
+pub(crate) fn gradients_of<M: Module>(module: &M, gradients: &mut Gradients) -> Result<Vec<Vec<f32>>> {
+    let mut collect = Collect { gradients, found: Vec::new(), failed: false };
+    module.visit(&mut collect);
+    if collect.failed {
+        return Err(Error::new(ErrorKind::Resource, "gradients cannot be read from the device"));
+    }
+    Ok(collect.found)
+}
+
+struct Collect<'a> {
+    gradients: &'a mut Gradients,
+    found: Vec<Vec<f32>>,
+    failed: bool,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let values = match param.val().grad_remove(self.gradients) {
+            Some(gradient) => gradient.try_into_data().ok().and_then(|data| data.to_vec::<f32>().ok()),
+            None => Some(vec![0.0; param.lazy_shape().num_elements()]),
+        };
+        self.failed |= values.is_none();
+        self.found.push(values.unwrap_or_default());
+    }
+}

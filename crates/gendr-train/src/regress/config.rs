@@ -1,0 +1,178 @@
+//! The configuration of a `regress` run.
+
+use crate::{AdamWConfig, Error, Result, photos::PhotosConfig};
+use gendr_degrade::DegradationConfig;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Everything that fixes the result of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegressConfig {
+    /// What all draws come from.
+    pub seed: u64,
+    /// Photographs and their degradation.
+    pub data: DataConfig,
+    /// A network to learn from; without one, the sharp crops are the target.
+    pub teacher: Option<TeacherConfig>,
+    /// The network to train.
+    pub model: ModelConfig,
+    /// Optimisation.
+    pub training: TrainingConfig,
+    /// What is minimised.
+    pub loss: LossConfig,
+    /// Scores on held-out photographs.
+    pub validation: ValidationConfig,
+    /// States to resume from.
+    pub checkpoints: CheckpointConfig,
+}
+
+/// Photographs and their degradation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// How many pairs are made.
+    pub pairs: usize,
+    /// Name of a degradation preset.
+    pub preset: String,
+    /// How much larger the result is than the input.
+    pub scale: usize,
+    /// Where the sharp crops come from.
+    pub photos: PhotosConfig,
+}
+
+/// A Real-ESRGAN network to learn from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherConfig {
+    /// Its weights, relative to the data folder.
+    pub weights: PathBuf,
+    /// Share of the teacher's result in the target, the rest is the sharp crop.
+    pub share: f64,
+}
+
+/// The network to train: family `pix`, a UNet on pixel-unshuffled pictures with a residual output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Side of the square of pixels that becomes one position of the UNet.
+    pub patch: usize,
+    /// Channels of every level of the UNet.
+    pub block_out_channels: Vec<usize>,
+    /// Residual blocks of every level on the way down; one more on the way up.
+    pub layers_per_block: usize,
+    /// Groups of the normalisation.
+    pub norm_num_groups: usize,
+    /// Weights to start from, relative to the data folder.
+    pub start: Option<PathBuf>,
+}
+
+/// Optimisation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Steps in all.
+    pub steps: u64,
+    /// Pairs a step.
+    pub batch: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Steps of the rise to it; a half cosine down to zero follows.
+    pub warmup: u64,
+    /// Largest joint norm of the gradients.
+    pub max_gradient_norm: f64,
+    /// Decay of the average of the weights.
+    pub average_decay: f64,
+    /// The optimiser.
+    pub optimizer: AdamWConfig,
+}
+
+/// Weights of the terms that are minimised; a term with weight zero is not computed. Pictures are in `[0, 1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossConfig {
+    /// Mean absolute difference to the target.
+    pub pixel: f64,
+    /// Mean absolute difference of the gradients along x and y.
+    pub gradient: f64,
+    /// Mean absolute difference, in octaves, of the local amplitude of detail to that of the sharp crop.
+    pub amplitude: f64,
+    /// Softplus adversarial term of a patch discriminator that compares with sharp crops.
+    pub adversarial: f64,
+    /// First step with the adversarial term.
+    pub adversarial_start: u64,
+    /// Learning rate of the discriminator.
+    pub discriminator_learning_rate: f64,
+}
+
+/// Scores on held-out photographs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// Steps between two validations.
+    pub every: u64,
+    /// How many pairs are scored.
+    pub pairs: usize,
+}
+
+/// States to resume from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Steps between two checkpoints.
+    pub every: u64,
+    /// How many are kept.
+    pub keep: usize,
+}
+
+impl DataConfig {
+    /// The degradation of the preset.
+    pub(crate) fn degradation(&self) -> Result<DegradationConfig> {
+        Ok(DegradationConfig::preset(&self.preset, self.scale)?)
+    }
+}
+
+impl RegressConfig {
+    /// Checks what types cannot express.
+    ///
+    /// # Errors
+    /// An argument error that names the first value that makes no sense.
+    pub fn check(&self) -> Result<()> {
+        self.data.degradation()?;
+        let (crop, model, training) = (self.data.photos.crop, &self.model, &self.training);
+        let positive = |value: f64| value.is_finite() && value >= 0.0;
+        let share = self.teacher.as_ref().map_or(0.0, |teacher| teacher.share);
+        let loss = self.loss;
+        let terms =
+            [loss.pixel, loss.gradient, loss.amplitude, loss.adversarial, loss.discriminator_learning_rate];
+        let rules = [
+            ("data.pairs must be 1 to 1000000", (1..=1_000_000).contains(&self.data.pairs)),
+            ("data.photos.crop must be a multiple of scale, patch and 8, 16 to 1024", {
+                (16..=1024).contains(&crop)
+                    && [8, self.data.scale, model.patch].iter().all(|&side| side > 0 && crop % side == 0)
+            }),
+            ("model.block_out_channels must be multiples of norm_num_groups, at most 4096", {
+                let groups = model.norm_num_groups;
+                let channels = &model.block_out_channels;
+                groups > 0
+                    && !channels.is_empty()
+                    && channels.iter().all(|&c| c > 0 && c <= 4096 && c % groups == 0)
+            }),
+            ("model.layers_per_block must be 1 to 8", (1..=8).contains(&model.layers_per_block)),
+            ("training.batch must be 1 to 4096", (1..=4096).contains(&training.batch)),
+            ("training.learning_rate must be a number from 0", positive(training.learning_rate)),
+            ("training.max_gradient_norm must be a number from 0", positive(training.max_gradient_norm)),
+            ("training.average_decay must be 0 to 1", (0.0..=1.0).contains(&training.average_decay)),
+            ("teacher.share must be 0 to 1", (0.0..=1.0).contains(&share)),
+            ("weights of the loss must be numbers from 0", terms.iter().all(|&term| positive(term))),
+            ("validation.every and checkpoints.every must be at least 1", {
+                self.validation.every > 0 && self.checkpoints.every > 0
+            }),
+            ("checkpoints.keep must be at least 1", self.checkpoints.keep > 0),
+        ];
+        match rules.iter().find(|(_, holds)| !holds) {
+            Some((rule, _)) => Err(Error::argument(*rule)),
+            None => Ok(()),
+        }
+    }
+}
