@@ -30,7 +30,8 @@ pub fn conv2d(
     shape.check(input.len(), weight.len(), output.len());
     activation.check(shape.out_channels);
     let filters = Filters::stored(weight, shape.out_channels, shape.in_channels, shape.kernel);
-    Winograd { level: Level::current(), shape: *shape, input, filters, bias, activation }.run(Method::F4, output);
+    Winograd { level: Level::current(), shape: *shape, input, filters, bias, activation }
+        .run(Method::F4, output);
 }
 
 /// The gradient of the input, `[batch, in, height, width]`, from that of the output.
@@ -63,7 +64,8 @@ pub fn conv2d_backward_weight(
         let plane = shape.out_height() * shape.out_width();
         bias_grad.par_iter_mut().enumerate().for_each(|(channel, sum)| {
             let planes = grad.chunks_exact(plane).skip(channel).step_by(shape.out_channels);
-            *sum = planes.map(|plane| plane.chunks(256).map(|part| part.iter().sum::<f32>()).sum::<f32>()).sum();
+            *sum =
+                planes.map(|plane| plane.chunks(256).map(|part| part.iter().sum::<f32>()).sum::<f32>()).sum();
         });
     }
 }

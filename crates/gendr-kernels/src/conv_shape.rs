@@ -80,7 +80,10 @@ impl ConvShape {
     pub fn checked(self) -> Result<Self, ShapeError> {
         const LIMIT: usize = 1 << 40;
         let product = |sizes: [usize; 4]| {
-            sizes.into_iter().try_fold(1usize, |a, b| a.checked_mul(b)).filter(|&floats| floats > 0 && floats <= LIMIT)
+            sizes
+                .into_iter()
+                .try_fold(1usize, |a, b| a.checked_mul(b))
+                .filter(|&floats| floats > 0 && floats <= LIMIT)
         };
         let Padding { top, bottom, left, right } = self.padding;
         let error = ShapeError(self);
@@ -149,7 +152,8 @@ impl ConvShape {
     pub(crate) fn gradient_shape(&self) -> Option<Self> {
         let rest = |padding: usize| (self.kernel - 1).checked_sub(padding);
         let Padding { top, bottom, left, right } = self.padding;
-        let padding = Padding { top: rest(top)?, bottom: rest(bottom)?, left: rest(left)?, right: rest(right)? };
+        let padding =
+            Padding { top: rest(top)?, bottom: rest(bottom)?, left: rest(left)?, right: rest(right)? };
         (self.stride == 1).then_some(Self {
             in_channels: self.out_channels,
             out_channels: self.in_channels,

@@ -55,7 +55,8 @@ impl Block {
             let width = (self.columns - column).min(panel);
             let vectors = width.div_ceil(S::LANES);
             // SAFETY: the column panel lies inside the packed right matrix.
-            let right = unsafe { self.right.add(column * self.right_depth + self.right_from * vectors * S::LANES) };
+            let right =
+                unsafe { self.right.add(column * self.right_depth + self.right_from * vectors * S::LANES) };
             for row in (0..self.rows).step_by(HALF) {
                 let rows = (self.rows - row).min(HALF);
                 // SAFETY: row and column lie inside the block.

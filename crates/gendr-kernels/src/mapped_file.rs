@@ -54,9 +54,6 @@ mod tests {
     fn refuses_what_is_no_plain_file() {
         let error = MappedFile::open(&std::env::temp_dir()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-        assert_eq!(
-            MappedFile::open(Path::new("no/such/file")).unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(MappedFile::open(Path::new("no/such/file")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

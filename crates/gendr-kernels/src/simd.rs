@@ -74,7 +74,9 @@ impl Level {
     /// and run at the best level then: a program calls this once at its start.
     pub fn from_environment() -> Result<Self, LevelError> {
         match std::env::var(LEVEL_VARIABLE) {
-            Ok(asked) => Self::available().into_iter().find(|level| level.name() == asked).ok_or(LevelError { asked }),
+            Ok(asked) => {
+                Self::available().into_iter().find(|level| level.name() == asked).ok_or(LevelError { asked })
+            }
             Err(_) => Ok(Self::best()),
         }
     }
@@ -82,9 +84,9 @@ impl Level {
     /// The level at which kernels called from this thread run.
     pub fn current() -> Self {
         static CHOSEN: OnceLock<Level> = OnceLock::new();
-        FORCED
-            .get()
-            .unwrap_or_else(|| *CHOSEN.get_or_init(|| Self::from_environment().unwrap_or_else(|_| Self::best())))
+        FORCED.get().unwrap_or_else(|| {
+            *CHOSEN.get_or_init(|| Self::from_environment().unwrap_or_else(|_| Self::best()))
+        })
     }
 
     /// Calls `work` with the kernels that it calls (on this thread) forced to this level.
@@ -113,7 +115,9 @@ impl Level {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
-                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => Self::Avx2.is_available() && is_x86_feature_detected!("avx512f"),

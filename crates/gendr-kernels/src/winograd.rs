@@ -75,7 +75,11 @@ impl Winograd<'_> {
     }
 
     /// All transformed kernels first, then block after block of tiles, each in one thread's cache.
-    fn by_tiles<T: Transform<I, O>, const I: usize, const O: usize>(&self, tiles: &Tiles, output: SharedMut<'_>) {
+    fn by_tiles<T: Transform<I, O>, const I: usize, const O: usize>(
+        &self,
+        tiles: &Tiles,
+        output: SharedMut<'_>,
+    ) {
         let ConvShape { in_channels, out_channels, .. } = self.shape;
         let lanes = self.level.lanes();
         let count = tiles.count();
@@ -105,12 +109,30 @@ impl Winograd<'_> {
                 with_scratch(I * I * matrix + products + stage_len(padded), |scratch| {
                     let (transformed, scratch) = scratch.split_at_mut(I * I * matrix);
                     let (products, stage) = scratch.split_at_mut(products);
-                    self.transform_input::<T, I, O>(tiles, &runs, padded, 0..in_channels, SharedMut::new(transformed), stage);
+                    self.transform_input::<T, I, O>(
+                        tiles,
+                        &runs,
+                        padded,
+                        0..in_channels,
+                        SharedMut::new(transformed),
+                        stage,
+                    );
                     for channel in (0..out_channels).step_by(CHUNK) {
                         let rows = (out_channels - channel).min(CHUNK);
                         let weights = &weights[channel * in_channels..];
-                        self.multiply::<I>(transformed, padded, weights, weight_matrix, 0, in_channels, rows, products);
-                        self.transform_output::<T, I, O>(tiles, &runs, padded, products, channel, rows, output, stage);
+                        self.multiply::<I>(
+                            transformed,
+                            padded,
+                            weights,
+                            weight_matrix,
+                            0,
+                            in_channels,
+                            rows,
+                            products,
+                        );
+                        self.transform_output::<T, I, O>(
+                            tiles, &runs, padded, products, channel, rows, output, stage,
+                        );
                     }
                 });
             });
@@ -119,7 +141,11 @@ impl Winograd<'_> {
 
     /// A large group of tiles at a time: their transformed input is shared by all threads, each of which makes the
     /// transformed kernels of some output channels and uses them at once.
-    fn by_channels<T: Transform<I, O>, const I: usize, const O: usize>(&self, tiles: &Tiles, output: SharedMut<'_>) {
+    fn by_channels<T: Transform<I, O>, const I: usize, const O: usize>(
+        &self,
+        tiles: &Tiles,
+        output: SharedMut<'_>,
+    ) {
         let ConvShape { in_channels, .. } = self.shape;
         let lanes = self.level.lanes();
         let count = tiles.count();
@@ -179,8 +205,26 @@ impl Winograd<'_> {
                 });
                 let rows = (out_channels - panel * ROWS).min(ROWS);
                 for ((runs, padded), input) in group.iter().zip(transformed.chunks_exact(block_len)) {
-                    self.multiply::<I>(input, *padded, weights, weight_matrix, 0, in_channels, rows, products);
-                    self.transform_output::<T, I, O>(tiles, runs, *padded, products, panel * ROWS, rows, output, stage);
+                    self.multiply::<I>(
+                        input,
+                        *padded,
+                        weights,
+                        weight_matrix,
+                        0,
+                        in_channels,
+                        rows,
+                        products,
+                    );
+                    self.transform_output::<T, I, O>(
+                        tiles,
+                        runs,
+                        *padded,
+                        products,
+                        panel * ROWS,
+                        rows,
+                        output,
+                        stage,
+                    );
                 }
             });
         });
@@ -196,7 +240,16 @@ impl Winograd<'_> {
         stage: &mut [f32],
     ) {
         let kind = PhantomData;
-        self.level.run(InputTransform::<T, I, O> { tiles, runs, padded, input: self.input, channels, to, stage, kind });
+        self.level.run(InputTransform::<T, I, O> {
+            tiles,
+            runs,
+            padded,
+            input: self.input,
+            channels,
+            to,
+            stage,
+            kind,
+        });
     }
 
     /// The `I * I` products of one block of tiles and some output channels.

@@ -11,6 +11,7 @@ pub mod ops;
 mod parameters;
 mod pass;
 mod resnet;
+mod rrdb;
 mod unet;
 mod weights;
 
@@ -20,5 +21,6 @@ pub use parameters::{
     NamedMapper, NamedVisitor, TensorSource, for_each_parameter, initialize, load_into, map_named,
     names_and_shapes, parameter_count, visit_named,
 };
+pub use rrdb::{RrdbConfig, RrdbNet};
 pub use unet::{Conditioning, Observer, PerLevel, Unet, UnetConfig};
 pub use weights::{ElementType, Safetensors, StoredTensor};

@@ -148,6 +148,11 @@ pub fn group_norm(
     with_silu: bool,
 ) -> Tensor<4> {
     let [n, c, h, w] = x.dims();
+    if moments.is_none() && x.dtype() == DType::F32 {
+        let [weight, bias] = [weight, bias].map(|parameter| widen(parameter, &x).into_dispatch());
+        let y = Dispatch::kernel_group_norm(x.into_dispatch(), weight, bias, groups, epsilon, with_silu);
+        return Tensor::from_dispatch(y);
+    }
     let own;
     let moments = match moments {
         Some(moments) => moments,

@@ -11,6 +11,7 @@ mod photos;
 mod progress;
 pub mod regress;
 mod schedule;
+mod teacher;
 
 pub use adamw::{AdamW, AdamWConfig, clip_gradients, gradient_norm};
 pub use config::{parse_config, read_config};

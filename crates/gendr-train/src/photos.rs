@@ -107,7 +107,7 @@ impl Photos {
                 self.crop
             )));
         }
-        let least = if shorter >= LARGE * self.crop { 2.0 } else { 1.0 };
+        let least: f64 = if shorter >= LARGE * self.crop { 2.0 } else { 1.0 };
         let most = (2.0 * least).min(shorter as f64 / self.crop as f64);
         let shrink = draws.uniform([least, most]);
         let [height, width] =

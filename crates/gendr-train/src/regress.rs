@@ -12,6 +12,7 @@ use crate::{
     pairs::{Pairs, PairsConfig, Teacher, load_or_make, pairs_folder},
     photos::{Photos, Split},
     progress::Progress,
+    teacher::RealEsrgan,
 };
 use std::path::PathBuf;
 
@@ -41,10 +42,15 @@ pub(crate) fn training_pairs(
     load_or_make(&folder, &pairs, &photos, teacher, config.data.pairs, progress, cancelled)
 }
 
-/// Makes the training pairs without a teacher.
+/// Makes the training pairs and the teacher's results, those that exist excepted.
 ///
 /// # Errors
 /// As `run`.
 pub fn prepare(config: &RegressConfig, paths: &Paths, progress: &dyn Progress) -> Result<usize> {
-    Ok(training_pairs(config, paths, None, progress, &|| false)?.count)
+    let teacher = match &config.teacher {
+        Some(teacher) => Some(RealEsrgan::open(&paths.data.join(&teacher.weights))?),
+        None => None,
+    };
+    let teacher = teacher.as_ref().map(|teacher| ("x4plus", teacher as &dyn Teacher));
+    Ok(training_pairs(config, paths, teacher, progress, &|| false)?.count)
 }

@@ -98,7 +98,8 @@ impl<'a> PaddedRow<'a> {
     /// Row `y` of a plane of `width` columns.
     #[inline(always)]
     pub(crate) fn of_plane(plane: &'a [f32], width: usize, y: isize) -> Self {
-        let from = usize::try_from(y).ok().and_then(|y| y.checked_mul(width)).filter(|&from| from < plane.len());
+        let from =
+            usize::try_from(y).ok().and_then(|y| y.checked_mul(width)).filter(|&from| from < plane.len());
         Self { pixels: from.map(|from| &plane[from..from + width]) }
     }
 

@@ -40,9 +40,12 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for WeightTransf
                 let mut columns = [[s.zero(); I]; 3];
                 for (j, column) in columns.iter_mut().enumerate() {
                     // SAFETY: taps 0 to 8, each of `ROWS` floats.
-                    let tap = |i: usize| unsafe {
-                        s.load(taps.as_ptr().add((if self.filters.turned { 8 - 3 * i - j } else { 3 * i + j }) * ROWS + lane))
-                    };
+                    let tap =
+                        |i: usize| unsafe {
+                            s.load(taps.as_ptr().add(
+                                (if self.filters.turned { 8 - 3 * i - j } else { 3 * i + j }) * ROWS + lane,
+                            ))
+                        };
                     *column = T::filter(s, [tap(0), tap(1), tap(2)]);
                 }
                 for i in 0..I {

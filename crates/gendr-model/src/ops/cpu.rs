@@ -12,7 +12,7 @@ use burn::backend::{
 };
 use burn::tensor::{Shape, TensorData};
 use burn_flex::FlexTensor;
-use gendr_kernels::{Activation, ConvShape, Padding};
+use gendr_kernels::{Activation, ConvShape, GroupNormShape, Padding};
 
 /// Operations that the CPU computes with kernels of its own.
 #[backend_extension(Flex, Autodiff)]
@@ -24,6 +24,16 @@ pub(super) trait Kernels: Backend {
         bias: FloatTensor<Self>,
         stride: usize,
         padding: Padding,
+    ) -> FloatTensor<Self>;
+
+    /// Group normalisation of `[n, c, h, w]` by its own moments, then SiLU if asked.
+    fn kernel_group_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        groups: usize,
+        epsilon: f64,
+        silu: bool,
     ) -> FloatTensor<Self>;
 }
 
@@ -47,6 +57,21 @@ impl Kernels for Flex {
         gendr_kernels::conv2d(&shape, x.values(), weight.values(), bias, Activation::None, &mut y);
         tensor(y, [shape.batch, shape.out_channels, shape.out_height(), shape.out_width()])
     }
+
+    fn kernel_group_norm(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        groups: usize,
+        epsilon: f64,
+        silu: bool,
+    ) -> FlexTensor {
+        let (size, shape) = norm_shape(&x, groups, epsilon, silu);
+        let mut y = vec![0.0; shape.len()];
+        let [x, weight, bias] = [x, weight, bias].map(Dense::new);
+        gendr_kernels::group_norm(&shape, x.values(), weight.values(), bias.values(), &mut y);
+        tensor(y, size)
+    }
 }
 
 impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
@@ -68,6 +93,27 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
             OpsKind::UnTracked(prep) => prep.finish(Flex::kernel_conv2d(x, weight, bias, stride, padding)),
         }
     }
+
+    fn kernel_group_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        groups: usize,
+        epsilon: f64,
+        silu: bool,
+    ) -> FloatTensor<Self> {
+        let backward = GroupNormBackward { groups, epsilon, silu };
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let (x, weight, bias) = (x.into_primitive(), weight.into_primitive(), bias.into_primitive());
+        let forward = |x, weight, bias| Flex::kernel_group_norm(x, weight, bias, groups, epsilon, silu);
+        match backward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = forward(x.clone(), weight.clone(), bias.clone());
+                prep.finish((x, weight, bias), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(forward(x, weight, bias)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -86,7 +132,12 @@ impl Backward<Flex, 3> for ConvBackward {
         let shape = conv_shape(&x, &weight, self.stride, self.padding);
         if let Some(node) = x_node {
             let mut out = vec![0.0; shape.input_len()];
-            gendr_kernels::conv2d_backward_input(&shape, grad.values(), Dense::new(weight).values(), &mut out);
+            gendr_kernels::conv2d_backward_input(
+                &shape,
+                grad.values(),
+                Dense::new(weight).values(),
+                &mut out,
+            );
             let size = [shape.batch, shape.in_channels, shape.height, shape.width];
             grads.register::<Flex>(node.id, tensor(out, size));
         }
@@ -109,6 +160,54 @@ impl Backward<Flex, 3> for ConvBackward {
             }
         }
     }
+}
+
+#[derive(Debug)]
+struct GroupNormBackward {
+    groups: usize,
+    epsilon: f64,
+    silu: bool,
+}
+
+impl Backward<Flex, 3> for GroupNormBackward {
+    type State = (FlexTensor, FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let grad = Dense::new(grads.consume::<Flex>(&ops.node));
+        let (x, weight, bias) = ops.state;
+        let (size, shape) = norm_shape(&x, self.groups, self.epsilon, self.silu);
+        let mut x_grad = vec![0.0; shape.len()];
+        let [mut weight_grad, mut bias_grad] = [vec![0.0; shape.channels], vec![0.0; shape.channels]];
+        let [x, weight, bias] = [x, weight, bias].map(Dense::new);
+        gendr_kernels::group_norm_backward(
+            &shape,
+            x.values(),
+            weight.values(),
+            bias.values(),
+            grad.values(),
+            &mut x_grad,
+            &mut weight_grad,
+            &mut bias_grad,
+        );
+        let channels = shape.channels;
+        let [x_node, weight_node, bias_node] = ops.parents;
+        if let Some(node) = x_node {
+            grads.register::<Flex>(node.id, tensor(x_grad, size));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<Flex>(node.id, tensor(weight_grad, [channels]));
+        }
+        if let Some(node) = bias_node {
+            grads.register::<Flex>(node.id, tensor(bias_grad, [channels]));
+        }
+    }
+}
+
+fn norm_shape(x: &FlexTensor, groups: usize, epsilon: f64, silu: bool) -> ([usize; 4], GroupNormShape) {
+    let x = x.shape();
+    let (batch, channels, pixels) = (x[0], x[1], x[2] * x[3]);
+    let shape = GroupNormShape { batch, channels, pixels, groups, epsilon: epsilon as f32, silu };
+    ([x[0], x[1], x[2], x[3]], shape)
 }
 
 fn conv_shape(x: &FlexTensor, weight: &FlexTensor, stride: usize, padding: Padding) -> ConvShape {
