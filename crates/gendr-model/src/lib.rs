@@ -23,4 +23,4 @@ pub use parameters::{
 };
 pub use rrdb::{RrdbConfig, RrdbNet};
 pub use unet::{Conditioning, Observer, PerLevel, Unet, UnetConfig};
-pub use weights::{ElementType, Safetensors, StoredTensor};
+pub use weights::{ElementType, Precision, Safetensors, SafetensorsWriter, StoredTensor, save_parameters};

@@ -2,7 +2,7 @@
 
 use gendr_train::{
     Event, Progress, read_config,
-    regress::{Paths, RegressConfig, prepare},
+    regress::{Paths, RegressConfig, prepare, run as train},
 };
 
 struct Talk;
@@ -21,6 +21,10 @@ fn main() -> gendr_train::Result<()> {
     };
     let config: RegressConfig = read_config(config.as_ref())?;
     let paths = Paths { data: data.into(), cache: cache.into(), run: run.into() };
-    prepare(&config, &paths, &Talk)?;
+    if std::env::var_os("PREPARE").is_some() {
+        prepare(&config, &paths, &Talk)?;
+    } else {
+        train(&config, &paths, &Talk, &|| false)?;
+    }
     Ok(())
 }

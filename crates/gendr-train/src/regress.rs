@@ -1,11 +1,16 @@
 //! Supervised training of a one-step restorer on pairs: towards a teacher's result, the sharp picture, or both.
 
 mod config;
+mod losses;
+mod run;
+mod state;
+mod student;
 
 pub use config::{
     CheckpointConfig, DataConfig, LossConfig, ModelConfig, RegressConfig, TeacherConfig, TrainingConfig,
     ValidationConfig,
 };
+pub use run::{Report, run};
 
 use crate::{
     Result,

@@ -95,14 +95,8 @@ pub struct LossConfig {
     pub pixel: f64,
     /// Mean absolute difference of the gradients along x and y.
     pub gradient: f64,
-    /// Mean absolute difference, in octaves, of the local amplitude of detail to that of the sharp crop.
+    /// Mean absolute difference, in octaves, of the local amplitude of detail.
     pub amplitude: f64,
-    /// Softplus adversarial term of a patch discriminator that compares with sharp crops.
-    pub adversarial: f64,
-    /// First step with the adversarial term.
-    pub adversarial_start: u64,
-    /// Learning rate of the discriminator.
-    pub discriminator_learning_rate: f64,
 }
 
 /// Scores on held-out photographs.
@@ -143,8 +137,7 @@ impl RegressConfig {
         let positive = |value: f64| value.is_finite() && value >= 0.0;
         let share = self.teacher.as_ref().map_or(0.0, |teacher| teacher.share);
         let loss = self.loss;
-        let terms =
-            [loss.pixel, loss.gradient, loss.amplitude, loss.adversarial, loss.discriminator_learning_rate];
+        let terms = [loss.pixel, loss.gradient, loss.amplitude];
         let rules = [
             ("data.pairs must be 1 to 1000000", (1..=1_000_000).contains(&self.data.pairs)),
             ("data.photos.crop must be a multiple of scale, patch and 8, 16 to 1024", {
