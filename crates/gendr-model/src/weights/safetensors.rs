@@ -37,15 +37,15 @@ impl Safetensors {
     /// [`ErrorKind::Unsupported`] for an unknown element type, [`ErrorKind::Input`] for anything untrue in the header.
     /// The message ends with the path.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::parse(map_file(path)?).map_err(|error| error.in_file(path))
+        Self::parse(&map_file(path)?).map_err(|error| error.in_file(path))
     }
 
     /// Reads a file that is already in memory, for instance inside the program.
     ///
     /// # Errors
     /// As [`Safetensors::open`], without a path.
-    pub fn parse(file: Bytes) -> Result<Self> {
-        let (header, values) = split(&file)?;
+    pub fn parse(file: &Bytes) -> Result<Self> {
+        let (header, values) = split(file)?;
         let header: Header = serde_json::from_slice(&header).map_err(header_error)?;
         check_places(&header.tensors, values.len())?;
         let mut tensors = BTreeMap::new();

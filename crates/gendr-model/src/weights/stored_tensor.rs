@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn values(tensor: &StoredTensor) -> Vec<f32> {
-        tensor.to_f32("t").unwrap().to_vec::<f32>().unwrap()
+        tensor.to_f32("t").unwrap().try_to_vec::<f32>().unwrap()
     }
 
     #[test]
