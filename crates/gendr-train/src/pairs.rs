@@ -211,3 +211,88 @@ fn take(stored: &mut BTreeMap<String, Vec<u8>>, name: &str, side: usize, path: &
             .with_hint("delete it; it is made again")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use std::fs;
+
+    /// Enlarges by repeating pixels and counts its calls.
+    struct Repeat(std::cell::Cell<usize>);
+
+    impl Teacher for Repeat {
+        fn restore(&self, low: &[Planes]) -> Result<Vec<Planes>> {
+            self.0.set(self.0.get() + 1);
+            let enlarge = |crop: &Planes| {
+                let size = (4 * crop.width(), 4 * crop.height());
+                Ok(gendr_image::resize(crop, size.0, size.1, gendr_image::Resampling::TORCH_AREA)?)
+            };
+            low.iter().map(enlarge).collect()
+        }
+    }
+
+    fn make(root: &Path, seed: u64, count: usize, teacher: &Repeat) -> Result<Pairs> {
+        let photos_config = PhotosConfig { folders: vec!["photos".into()], crop: 32, candidates: 2 };
+        let degradation = DegradationConfig::preset("first-order", 4)?;
+        let photos = Photos::list(&photos_config, root, Split::Training)?;
+        let config = PairsConfig { seed, photos: &photos_config, degradation: &degradation };
+        let folder = pairs_folder(&root.join("cache"), &config, &photos)?;
+        load_or_make(&folder, &config, &photos, Some(("repeat", teacher)), count, &Silent, &|| false)
+    }
+
+    fn folder_of_photos(names: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let photos = root.path().join("photos");
+        fs::create_dir(&photos).expect("a new folder");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        let mut jpegs: Vec<PathBuf> = fs::read_dir(source)
+            .expect("example photographs")
+            .map(|entry| entry.expect("readable").path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "jpg"))
+            .collect();
+        jpegs.sort();
+        for name in names {
+            fs::copy(jpegs.first().expect("an example JPEG"), photos.join(name)).expect("room");
+        }
+        root
+    }
+
+    #[test]
+    fn a_set_can_grow_and_is_made_once() {
+        let root = folder_of_photos(&["a.jpg", "b.jpg"]);
+        let teacher = Repeat(std::cell::Cell::new(0));
+        let few = make(root.path(), 1, 20, &teacher).expect("photographs");
+        let more = make(root.path(), 1, BLOCK + 5, &teacher).expect("photographs");
+        assert_eq!(teacher.0.get(), 2, "one call a block, none for what is stored");
+        assert_eq!((few.count, few.low.len(), few.high.len()), (20, 20 * 3 * 8 * 8, 20 * 3 * 32 * 32));
+        assert_eq!(few.low, more.low[..few.low.len()]);
+        assert_eq!(few.teacher, more.teacher[..few.teacher.len()]);
+        assert_eq!(few.high, more.high[..few.high.len()]);
+        assert_ne!(few.low, make(root.path(), 2, 20, &teacher).expect("photographs").low);
+    }
+
+    #[test]
+    fn a_damaged_block_is_named_and_an_unreadable_photograph_skipped() {
+        let root = folder_of_photos(&["a.jpg", "b.jpg"]);
+        fs::write(root.path().join("photos/c.jpg"), b"not a picture").expect("room");
+        let teacher = Repeat(std::cell::Cell::new(0));
+        assert_eq!(make(root.path(), 1, 9, &teacher).expect("two good photographs").count, 9);
+        let cache = fs::read_dir(root.path().join("cache"))
+            .expect("made")
+            .next()
+            .expect("one set")
+            .expect("readable");
+        let block = cache.path().join("pairs-00000.safetensors");
+        fs::write(&block, b"short").expect("room");
+        let error = make(root.path(), 1, 9, &teacher).expect_err("a damaged block");
+        assert!(error.to_string().ends_with("pairs-00000.safetensors") && error.hint().is_some(), "{error}");
+    }
+
+    #[test]
+    fn folders_without_photographs_are_an_argument_error() {
+        let root = folder_of_photos(&[]);
+        let error = make(root.path(), 1, 1, &Repeat(std::cell::Cell::new(0))).expect_err("an empty folder");
+        assert_eq!(error.kind(), crate::ErrorKind::Argument);
+    }
+}

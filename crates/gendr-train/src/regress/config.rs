@@ -63,8 +63,6 @@ pub struct ModelConfig {
     pub layers_per_block: usize,
     /// Groups of the normalisation.
     pub norm_num_groups: usize,
-    /// Weights to start from, relative to the data folder.
-    pub start: Option<PathBuf>,
 }
 
 /// Optimisation.
@@ -97,6 +95,8 @@ pub struct LossConfig {
     pub gradient: f64,
     /// Mean absolute difference, in octaves, of the local amplitude of detail.
     pub amplitude: f64,
+    /// Mean absolute difference of the local mean of each phase of the pixel shuffle: against a grid.
+    pub grid: f64,
 }
 
 /// Scores on held-out photographs.
@@ -137,7 +137,7 @@ impl RegressConfig {
         let positive = |value: f64| value.is_finite() && value >= 0.0;
         let share = self.teacher.as_ref().map_or(0.0, |teacher| teacher.share);
         let loss = self.loss;
-        let terms = [loss.pixel, loss.gradient, loss.amplitude];
+        let terms = [loss.pixel, loss.gradient, loss.amplitude, loss.grid];
         let rules = [
             ("data.pairs must be 1 to 1000000", (1..=1_000_000).contains(&self.data.pairs)),
             ("data.photos.crop must be a multiple of scale, patch and 8, 16 to 1024", {

@@ -2,17 +2,20 @@
 
 use super::LossConfig;
 use burn::tensor::{Tensor, module::avg_pool2d, ops::AvgPoolOptions};
+use gendr_model::ops;
 
 /// Side of the window whose mean is taken away to leave detail, about what a quarter-size copy cannot hold.
 const DETAIL_WINDOW: usize = 7;
 /// Side of the window in which the amplitude of detail is measured, and the step between windows.
 const AMPLITUDE_WINDOW: usize = 13;
 const AMPLITUDE_STEP: usize = 4;
+/// Side of the window, in patches, over which a phase of the pixel shuffle is averaged.
+const GRID_WINDOW: usize = 8;
 /// Levels of luma between black and white.
 const LUMA_LEVELS: f64 = 219.0;
 
-/// The weighted sum of the terms.
-pub(crate) fn loss(config: &LossConfig, output: &Tensor<4>, target: &Tensor<4>) -> Tensor<1> {
+/// The weighted sum of the terms, for a network that works on `patch` x `patch` pixels at once.
+pub(crate) fn loss(config: &LossConfig, patch: usize, output: &Tensor<4>, target: &Tensor<4>) -> Tensor<1> {
     let difference = output.clone() - target.clone();
     let mut sum = difference.clone().abs().mean().mul_scalar(config.pixel);
     if config.gradient > 0.0 {
@@ -22,7 +25,17 @@ pub(crate) fn loss(config: &LossConfig, output: &Tensor<4>, target: &Tensor<4>) 
         let octaves = amplitude(output.clone()) - amplitude(target.clone());
         sum = sum + octaves.abs().mean().mul_scalar(config.amplitude);
     }
+    if config.grid > 0.0 {
+        sum = sum + grid(output.clone() - target.clone(), patch).mul_scalar(config.grid);
+    }
     sum
+}
+
+/// Mean absolute difference of the local mean of every phase of the `patch` x `patch` grid. Texture averages out, a pattern that
+/// repeats with the pixel shuffle does not (the aim of the masked Fourier loss of GenDR-Pix, arXiv 2602.10630, in pixels).
+fn grid(difference: Tensor<4>, patch: usize) -> Tensor<1> {
+    let phases = ops::pixel_unshuffle(difference, patch);
+    avg_pool2d(phases, AvgPoolOptions::new([GRID_WINDOW; 2]).with_stride([GRID_WINDOW / 2; 2])).abs().mean()
 }
 
 /// Mean absolute difference of neighbours, along x plus along y: the difference of the gradients of two pictures.
@@ -51,18 +64,32 @@ mod tests {
     use super::*;
     use burn::tensor::{Device, Distribution};
 
-    const ALL: LossConfig = LossConfig { pixel: 1.0, gradient: 1.0, amplitude: 1.0 };
+    const ALL: LossConfig = LossConfig { pixel: 1.0, gradient: 1.0, amplitude: 1.0, grid: 1.0 };
+    const NONE: LossConfig = LossConfig { pixel: 0.0, gradient: 0.0, amplitude: 0.0, grid: 0.0 };
 
     #[test]
     fn equal_pictures_lose_nothing_and_every_term_counts() {
         let x = Tensor::<4>::random([2, 3, 32, 32], Distribution::Uniform(0.0, 1.0), &Device::flex());
         let flat = x.zeros_like().add_scalar(0.5);
-        let value = |config: &LossConfig, a: &Tensor<4>, b: &Tensor<4>| loss(config, a, b).into_scalar::<f32>();
+        let value = |config: &LossConfig, a: &Tensor<4>, b: &Tensor<4>| loss(config, 4, a, b).into_scalar::<f32>();
         assert_eq!(value(&ALL, &x, &x), 0.0);
-        let one = value(&LossConfig { pixel: 1.0, gradient: 0.0, amplitude: 0.0 }, &flat, &x);
-        let two = value(&LossConfig { pixel: 1.0, gradient: 1.0, amplitude: 0.0 }, &flat, &x);
+        let one = value(&LossConfig { pixel: 1.0, ..NONE }, &flat, &x);
+        let two = value(&LossConfig { pixel: 1.0, gradient: 1.0, ..NONE }, &flat, &x);
         assert!(0.2 < one && one < 0.3, "uniform noise lies a quarter from its mean: {one}");
         assert!(one < two && two < value(&ALL, &flat, &x));
+    }
+
+    #[test]
+    fn a_pattern_of_the_patch_is_a_grid_and_a_shorter_one_is_none() {
+        let dots = |period: usize| {
+            let value = |i: usize| f32::from(u8::from(i.is_multiple_of(period) && (i / 64).is_multiple_of(period)));
+            let values: Vec<f32> = (0..64 * 64).map(value).collect();
+            let plane = Tensor::<1>::from_floats(values.as_slice(), &Device::flex()).reshape([1, 1, 64, 64]);
+            Tensor::cat(vec![plane; 3], 1)
+        };
+        let found = |period| grid(dots(period), 4).into_scalar::<f32>();
+        assert!((found(4) - 1.0 / 16.0).abs() < 1e-6, "one phase of sixteen is always one: {}", found(4));
+        assert!(found(64) < 0.01, "a single dot hardly counts: {}", found(64));
     }
 
     #[test]

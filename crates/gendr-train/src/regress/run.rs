@@ -127,8 +127,9 @@ impl<'a> Trainer<'a> {
     fn step(&mut self) -> Result<f64> {
         let training = &self.config.training;
         let (enlarged, target) = self.batch()?;
-        let output = restore(&self.unet, self.config.model.patch, enlarged)?;
-        let loss = loss(&self.config.loss, &output.add_scalar(1.0).mul_scalar(0.5), &target);
+        let patch = self.config.model.patch;
+        let output = restore(&self.unet, patch, enlarged)?;
+        let loss = loss(&self.config.loss, patch, &output.add_scalar(1.0).mul_scalar(0.5), &target);
         let value = f64::from(loss.clone().into_scalar::<f32>());
         let mut gradients = gradients_of(&self.unet, &mut loss.backward())?;
         clip_gradients(&mut gradients, training.max_gradient_norm);
