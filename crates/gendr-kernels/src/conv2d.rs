@@ -1,24 +1,35 @@
-//! Convolution, forward and backward.
+//! Two-dimensional convolution and its gradients.
 
 use crate::{
     activation::Activation,
     conv_shape::ConvShape,
-    conv2d_weight::weight_gradient,
+    direct::Direct,
     filters::Filters,
+    gradient_input, gradient_weight,
     simd::Level,
     winograd::{Method, Winograd},
 };
-use rayon::prelude::*;
 
-/// Whether this crate computes convolutions of this kind.
-pub fn has_conv2d(shape: &ConvShape) -> bool {
-    shape.kernel == 3 && shape.stride == 1 && shape.gradient_shape().is_some()
+#[cfg(test)]
+mod tests;
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Winograd(Method),
+    Direct,
 }
 
-/// Convolution of `input` `[batch, in, height, width]` with `weight` `[out, in, k, k]`, then bias and activation.
+/// `output = activation(input * weight + bias)`.
+///
+/// `input` is `[batch, in_channels, height, width]`, `weight` `[out_channels, in_channels, kernel, kernel]`, `bias`
+/// `[out_channels]`, `output` `[batch, out_channels, out_height, out_width]`. The result does not depend on the number of
+/// threads. Kernels 3x3 of stride 1 go through Winograd's minimal filtering where that is faster; its error, in units of the
+/// output's root mean square, stays below 4e-6 rms and 6e-5 at most for inputs like those of a network.
 ///
 /// # Panics
-/// The shape is impossible or not one [`has_conv2d`] knows, or a slice has another length than it says.
+///
+/// The shape is impossible (see [`ConvShape::checked`]) or a slice does not have the length it gives.
 pub fn conv2d(
     shape: &ConvShape,
     input: &[f32],
@@ -29,43 +40,116 @@ pub fn conv2d(
 ) {
     shape.check(input.len(), weight.len(), output.len());
     activation.check(shape.out_channels);
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), shape.out_channels, "floats in the bias of {shape:?}");
+    }
     let filters = Filters::stored(weight, shape.out_channels, shape.in_channels, shape.kernel);
-    Winograd { level: Level::current(), shape: *shape, input, filters, bias, activation }
-        .run(Method::F4, output);
+    convolve(shape, input, filters, bias, activation, output);
 }
 
-/// The gradient of the input, `[batch, in, height, width]`, from that of the output.
+/// The gradient of `input`: `input_gradient = output_gradient * weight` turned round.
+///
+/// The gradient is that of the convolution alone, before any activation.
 ///
 /// # Panics
+///
 /// As [`conv2d`].
-pub fn conv2d_backward_input(shape: &ConvShape, grad: &[f32], weight: &[f32], input_grad: &mut [f32]) {
-    shape.check(input_grad.len(), weight.len(), grad.len());
-    let filters = Filters::stored(weight, shape.out_channels, shape.in_channels, shape.kernel).turned();
-    let Some(shape) = shape.gradient_shape() else { panic!("no gradient of {shape:?}") };
-    let (level, activation) = (Level::current(), Activation::None);
-    Winograd { level, shape, input: grad, filters, bias: None, activation }.run(Method::F4, input_grad);
+pub fn conv2d_backward_input(
+    shape: &ConvShape,
+    output_gradient: &[f32],
+    weight: &[f32],
+    input_gradient: &mut [f32],
+) {
+    shape.check(input_gradient.len(), weight.len(), output_gradient.len());
+    let filters = Filters::stored(weight, shape.out_channels, shape.in_channels, shape.kernel);
+    match shape.gradient_shape() {
+        Some(turned) => {
+            convolve(&turned, output_gradient, filters.turned(), None, Activation::None, input_gradient);
+        }
+        None => gradient_input::scatter(Level::current(), shape, output_gradient, weight, input_gradient),
+    }
 }
 
-/// The gradients of the kernels, `[out, in, k, k]`, and of the bias, `[out]`, from that of the output.
+/// The gradient of `weight`.
 ///
 /// # Panics
-/// As [`conv2d`], or `bias_grad` does not hold one float an output channel.
+///
+/// As [`conv2d`].
 pub fn conv2d_backward_weight(
     shape: &ConvShape,
     input: &[f32],
-    grad: &[f32],
-    weight_grad: &mut [f32],
-    bias_grad: Option<&mut [f32]>,
+    output_gradient: &[f32],
+    weight_gradient: &mut [f32],
 ) {
-    shape.check(input.len(), weight_grad.len(), grad.len());
-    weight_gradient(Level::current(), shape, input, grad, weight_grad);
-    if let Some(bias_grad) = bias_grad {
-        assert_eq!(bias_grad.len(), shape.out_channels, "floats in the gradient of the bias of {shape:?}");
-        let plane = shape.out_height() * shape.out_width();
-        bias_grad.par_iter_mut().enumerate().for_each(|(channel, sum)| {
-            let planes = grad.chunks_exact(plane).skip(channel).step_by(shape.out_channels);
-            *sum =
-                planes.map(|plane| plane.chunks(256).map(|part| part.iter().sum::<f32>()).sum::<f32>()).sum();
-        });
+    shape.check(input.len(), weight_gradient.len(), output_gradient.len());
+    let gradient =
+        gradient_weight::WeightGradient { level: Level::current(), shape: *shape, input, output_gradient };
+    gradient.run(weight_gradient);
+}
+
+/// The gradient of `bias`: the sum of `output_gradient` over pictures and pixels.
+///
+/// # Panics
+///
+/// As [`conv2d`].
+pub fn conv2d_backward_bias(shape: &ConvShape, output_gradient: &[f32], bias_gradient: &mut [f32]) {
+    shape.check(shape.input_len(), shape.weight_len(), output_gradient.len());
+    assert_eq!(bias_gradient.len(), shape.out_channels, "floats in the gradient of the bias of {shape:?}");
+    gradient_weight::sum_channels(Level::current(), shape, output_gradient, bias_gradient);
+}
+
+fn convolve(
+    shape: &ConvShape,
+    input: &[f32],
+    filters: Filters<'_>,
+    bias: Option<&[f32]>,
+    activation: Activation<'_>,
+    output: &mut [f32],
+) {
+    let level = Level::current();
+    convolve_by(route(level, shape), level, shape, input, filters, bias, activation, output);
+}
+
+#[allow(clippy::too_many_arguments)]
+fn convolve_by(
+    route: Route,
+    level: Level,
+    shape: &ConvShape,
+    input: &[f32],
+    filters: Filters<'_>,
+    bias: Option<&[f32]>,
+    activation: Activation<'_>,
+    output: &mut [f32],
+) {
+    match route {
+        Route::Winograd(method) => {
+            Winograd { level, shape: *shape, input, filters, bias, activation }.run(method, output);
+        }
+        Route::Direct => Direct { level, shape: *shape, input, filters, bias, activation }.run(output),
     }
+}
+
+/// The cheapest way by a count of vector operations (multiply-adds one, transforms and gathering as measured).
+pub(crate) fn route(level: Level, shape: &ConvShape) -> Route {
+    if shape.kernel != 3 || shape.stride != 1 {
+        return Route::Direct;
+    }
+    let lanes = level.lanes();
+    let (height, width) = shape.output_size();
+    let (inputs, outputs) = (shape.in_channels as f64, shape.out_channels as f64);
+    let padded_outputs = shape.out_channels.next_multiple_of(4) as f64;
+    let winograd = |side: usize, products: f64, transform: f64| {
+        let tiles = shape.batch * height.div_ceil(side) * width.div_ceil(side);
+        let vectors = tiles.div_ceil(lanes) as f64;
+        let weights = 16.0 * 16.0 / lanes as f64 * inputs * padded_outputs / 16.0 * products / 16.0;
+        vectors * (products * inputs * padded_outputs + transform * (inputs + outputs)) + weights
+    };
+    let pixels = (shape.batch * (height * width).div_ceil(lanes)) as f64;
+    let candidates = [
+        (Route::Direct, pixels * 9.0 * inputs * (padded_outputs + 4.0)),
+        (Route::Winograd(Method::F2), winograd(2, 16.0, 250.0)),
+        (Route::Winograd(Method::F4), winograd(4, 36.0, 300.0)),
+    ];
+    let cheapest = candidates.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+    cheapest.map_or(Route::Direct, |(route, _)| route)
 }

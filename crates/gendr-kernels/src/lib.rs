@@ -1,12 +1,22 @@
 //! CPU arithmetic on slices for restoration networks.
+//!
+//! Plain functions on `f32` slices in the order `[batch, channels, height, width]`, forward and backward. The instruction set is
+//! chosen at run time ([`Level`]), the work is spread by rayon, and a result never depends on the number of threads.
+//! Slices whose lengths do not match the shape are a programming error and panic.
+//!
+//! - [`conv2d`] and its gradients: Winograd's minimal filtering or a matrix product, chosen by shape.
+
+// The only crate with `unsafe`: vector instructions and writes from several threads to disjoint parts of one slice.
 #![allow(unsafe_code)]
 
 mod activation;
 mod conv2d;
-mod conv2d_weight;
 mod conv_shape;
+mod direct;
 mod filters;
 mod gemm;
+mod gradient_input;
+mod gradient_weight;
 mod group_norm;
 mod mapped_file;
 mod math;
@@ -16,7 +26,7 @@ mod winograd;
 
 pub use activation::Activation;
 pub use conv_shape::{ConvShape, Padding, ShapeError};
-pub use conv2d::{conv2d, conv2d_backward_input, conv2d_backward_weight, has_conv2d};
+pub use conv2d::{conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
 pub use group_norm::{GroupNormShape, group_norm, group_norm_backward};
 pub use mapped_file::MappedFile;
 pub use scratch::release_scratch;

@@ -31,8 +31,12 @@ pub(crate) struct InputTransform<'a, T, const I: usize, const O: usize> {
     pub(crate) padded: usize,
     pub(crate) input: &'a [f32],
     pub(crate) channels: std::ops::Range<usize>,
-    /// `I * I` matrices, `matrix_stride(in_channels, padded)` apart.
+    /// `I * I` matrices, `matrix` floats apart, the first at `at`, each packed for `depth` channels from `first_channel` on.
     pub(crate) to: SharedMut<'a>,
+    pub(crate) at: usize,
+    pub(crate) matrix: usize,
+    pub(crate) depth: usize,
+    pub(crate) first_channel: usize,
     pub(crate) stage: &'a mut [f32],
     pub(crate) kind: PhantomData<T>,
 }
@@ -77,8 +81,7 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for InputTransfo
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         assert!(self.stage.len() >= stage_len(self.padded));
-        let depth = self.tiles.shape.in_channels;
-        let matrix = matrix_stride(depth, self.padded);
+        let (depth, matrix) = (self.depth, self.matrix);
         let panel = 3 * S::LANES;
         let chunk = 4 * self.padded;
         for channel in self.channels.clone() {
@@ -101,7 +104,8 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for InputTransfo
                 }
                 let first_of_panel = tile / panel * panel;
                 let width = (self.padded - first_of_panel).min(panel);
-                let at = first_of_panel * depth + channel * width + tile - first_of_panel;
+                let row = channel - self.first_channel;
+                let at = self.at + first_of_panel * depth + row * width + tile - first_of_panel;
                 let to = self.to.address(at + (I * I - 1) * matrix + S::LANES);
                 // SAFETY: the last address was just checked, the first lies that much before it.
                 let to = unsafe { to.sub((I * I - 1) * matrix + S::LANES) };

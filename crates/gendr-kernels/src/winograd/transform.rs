@@ -12,10 +12,6 @@ pub(crate) trait Transform<const I: usize, const O: usize>: Copy + Send + Sync {
     fn filter<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; I];
     /// A^T m.
     fn output<S: Simd>(s: S, m: [S::V; I]) -> [S::V; O];
-    /// A y, the gradient of [`Self::output`].
-    fn output_gradient<S: Simd>(s: S, y: [S::V; O]) -> [S::V; I];
-    /// G^T u, the gradient of [`Self::filter`].
-    fn filter_gradient<S: Simd>(s: S, u: [S::V; I]) -> [S::V; 3];
 }
 
 /// F(2, 3) on the points 0, 1, -1 and infinity.
@@ -40,18 +36,6 @@ impl Transform<4, 2> for F2 {
         let sum = s.add(m[1], m[2]);
         let difference = s.sub(m[1], m[2]);
         [s.add(m[0], sum), s.sub(difference, m[3])]
-    }
-
-    #[inline(always)]
-    fn output_gradient<S: Simd>(s: S, y: [S::V; 2]) -> [S::V; 4] {
-        [y[0], s.add(y[0], y[1]), s.sub(y[0], y[1]), s.sub(s.zero(), y[1])]
-    }
-
-    #[inline(always)]
-    fn filter_gradient<S: Simd>(s: S, u: [S::V; 4]) -> [S::V; 3] {
-        let half = s.splat(0.5);
-        let sum = s.mul(s.add(u[1], u[2]), half);
-        [s.add(u[0], sum), s.mul(s.sub(u[1], u[2]), half), s.add(u[3], sum)]
     }
 }
 
@@ -104,17 +88,21 @@ impl Transform<6, 4> for F4 {
             s.add(s.mul_add(s.splat(8.0), difference2, difference1), m[5]),
         ]
     }
+}
 
+impl F4 {
+    /// A y, the gradient of the output transform.
     #[inline(always)]
-    fn output_gradient<S: Simd>(s: S, y: [S::V; 4]) -> [S::V; 6] {
+    pub(crate) fn output_gradient<S: Simd>(s: S, y: [S::V; 4]) -> [S::V; 6] {
         let (even1, odd1) = (s.add(y[0], y[2]), s.add(y[1], y[3]));
         let even2 = s.mul_add(s.splat(4.0), y[2], y[0]);
         let odd2 = s.mul_add(s.splat(8.0), y[3], s.mul(s.splat(2.0), y[1]));
         [y[0], s.add(even1, odd1), s.sub(even1, odd1), s.add(even2, odd2), s.sub(even2, odd2), y[3]]
     }
 
+    /// G^T u, the gradient of the filter transform.
     #[inline(always)]
-    fn filter_gradient<S: Simd>(s: S, u: [S::V; 6]) -> [S::V; 3] {
+    pub(crate) fn filter_gradient<S: Simd>(s: S, u: [S::V; 6]) -> [S::V; 3] {
         let (sum1, difference1) = (s.add(u[1], u[2]), s.sub(u[2], u[1]));
         let (sum2, difference2) = (s.add(u[3], u[4]), s.sub(u[3], u[4]));
         let sixth = s.splat(1.0 / 6.0);

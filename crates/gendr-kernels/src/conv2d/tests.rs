@@ -1,0 +1,240 @@
+//! Every route at every level against plain f64 sums.
+
+use super::*;
+use crate::conv_shape::Padding;
+use proptest::prelude::*;
+
+/// Reproducible floats of variance one third.
+fn noise(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    std::iter::repeat_with(step).take(len).collect()
+}
+
+/// Calls `visit(output index, input index, weight index)` for each product of the convolution.
+fn products(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
+    let (out_height, out_width) = shape.output_size();
+    let k = shape.kernel;
+    for n in 0..shape.batch {
+        for o in 0..shape.out_channels {
+            for c in 0..shape.in_channels {
+                for y in 0..out_height {
+                    for x in 0..out_width {
+                        for i in 0..k {
+                            for j in 0..k {
+                                let row = (y * shape.stride + i).wrapping_sub(shape.padding.top);
+                                let column = (x * shape.stride + j).wrapping_sub(shape.padding.left);
+                                if row < shape.height && column < shape.width {
+                                    visit(
+                                        ((n * shape.out_channels + o) * out_height + y) * out_width + x,
+                                        ((n * shape.in_channels + c) * shape.height + row) * shape.width
+                                            + column,
+                                        ((o * shape.in_channels + c) * k + i) * k + j,
+                                    );
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Root mean square of `want` and the rms and greatest error of `got`, in its units.
+fn errors(got: &[f32], want: &[f64]) -> (f64, f64) {
+    assert_eq!(got.len(), want.len());
+    let mean = |sum: f64| (sum / want.len() as f64).sqrt();
+    let scale = mean(want.iter().map(|w| w * w).sum()).max(1e-9);
+    let error = |(g, w): (&f32, &f64)| (f64::from(*g) - w).abs();
+    let rms = mean(got.iter().zip(want).map(error).map(|e| e * e).sum());
+    (rms / scale, got.iter().zip(want).map(error).fold(0.0, f64::max) / scale)
+}
+
+fn shapes() -> impl Strategy<Value = ConvShape> {
+    let padding = (0usize..3, 0usize..3, 0usize..3, 0usize..3);
+    let channels = prop_oneof![1usize..6, 14usize..20, 30usize..36];
+    let sizes = prop_oneof![(1usize..8, 1usize..8), (5usize..24, 5usize..24), (1usize..6, 60usize..75)];
+    (
+        1usize..3,
+        channels.clone(),
+        channels,
+        sizes,
+        prop_oneof![4 => Just(3usize), 1 => Just(1usize), 1 => Just(5), 1 => Just(2)],
+        1usize..3,
+        padding,
+    )
+        .prop_map(
+            |(
+                batch,
+                in_channels,
+                out_channels,
+                (height, width),
+                kernel,
+                stride,
+                (top, bottom, left, right),
+            )| {
+                let padding = Padding { top, bottom, left, right };
+                ConvShape { batch, in_channels, out_channels, height, width, kernel, stride, padding }
+            },
+        )
+        .prop_filter("kernel fits", |shape| shape.checked().is_ok())
+}
+
+fn routes(shape: &ConvShape) -> Vec<Route> {
+    let winograd = [Route::Winograd(Method::F2), Route::Winograd(Method::F4)];
+    let applies = shape.kernel == 3 && shape.stride == 1;
+    std::iter::once(Route::Direct).chain(winograd.into_iter().filter(|_| applies)).collect()
+}
+
+fn check_forward(shape: &ConvShape, seed: u64, rms_bound: f64, max_bound: f64) {
+    let input = noise(seed, shape.input_len());
+    let weight = noise(seed + 1, shape.weight_len());
+    let bias = noise(seed + 2, shape.out_channels);
+    let area = shape.out_height() * shape.out_width();
+    let mut want: Vec<f64> =
+        (0..shape.output_len()).map(|i| f64::from(bias[i / area % shape.out_channels])).collect();
+    products(shape, |o, i, w| want[o] += f64::from(input[i]) * f64::from(weight[w]));
+    for level in Level::available() {
+        for route in routes(shape) {
+            let filters = Filters::stored(&weight, shape.out_channels, shape.in_channels, shape.kernel);
+            let mut got = vec![f32::NAN; shape.output_len()];
+            convolve_by(route, level, shape, &input, filters, Some(&bias), Activation::None, &mut got);
+            let (rms, max) = errors(&got, &want);
+            assert!(rms <= rms_bound && max <= max_bound, "{level:?} {route:?} {shape:?}: {rms:e} {max:e}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn forward_agrees_with_plain_sums(shape in shapes(), seed in 0u64..1000) {
+        check_forward(&shape, seed, 1e-5, 1e-4);
+    }
+
+    #[test]
+    fn gradients_agree_with_plain_sums(shape in shapes(), seed in 0u64..1000) {
+        let input = noise(seed, shape.input_len());
+        let weight = noise(seed + 1, shape.weight_len());
+        let gradient = noise(seed + 2, shape.output_len());
+        let mut want_input = vec![0.0; shape.input_len()];
+        let mut want_weight = vec![0.0; shape.weight_len()];
+        products(&shape, |o, i, w| {
+            want_input[i] += f64::from(gradient[o]) * f64::from(weight[w]);
+            want_weight[w] += f64::from(gradient[o]) * f64::from(input[i]);
+        });
+        let area = shape.out_height() * shape.out_width();
+        let mut want_bias = vec![0.0; shape.out_channels];
+        for (i, g) in gradient.iter().enumerate() {
+            want_bias[i / area % shape.out_channels] += f64::from(*g);
+        }
+        for level in Level::available() {
+            let check = |what: &str, got: &[f32], want: &[f64]| {
+                let (rms, max) = errors(got, want);
+                assert!(rms <= 1e-5 && max <= 1e-4, "{what} {level:?} {shape:?}: {rms:e} {max:e}");
+            };
+            level.force(|| {
+                let mut got = vec![f32::NAN; shape.input_len()];
+                conv2d_backward_input(&shape, &gradient, &weight, &mut got);
+                check("input", &got, &want_input);
+                let mut got = vec![f32::NAN; shape.weight_len()];
+                conv2d_backward_weight(&shape, &input, &gradient, &mut got);
+                check("weight", &got, &want_weight);
+                let mut got = vec![f32::NAN; shape.out_channels];
+                conv2d_backward_bias(&shape, &gradient, &mut got);
+                check("bias", &got, &want_bias);
+            });
+        }
+    }
+}
+
+#[test]
+fn winograd_weight_gradient_agrees_with_plain_sums() {
+    for shape in [ConvShape::same(2, 17, 50, 26, 33, 3), ConvShape::same(1, 32, 16, 40, 40, 3)] {
+        let input = noise(1, shape.input_len());
+        let gradient = noise(2, shape.output_len());
+        let mut want = vec![0.0; shape.weight_len()];
+        products(&shape, |o, i, w| want[w] += f64::from(gradient[o]) * f64::from(input[i]));
+        for level in Level::available() {
+            let mut got = vec![f32::NAN; shape.weight_len()];
+            level.force(|| conv2d_backward_weight(&shape, &input, &gradient, &mut got));
+            let (rms, max) = errors(&got, &want);
+            assert!(rms <= 1e-5 && max <= 1e-4, "{level:?} {shape:?}: {rms:e} {max:e}");
+        }
+    }
+}
+
+#[test]
+fn rounding_stays_within_the_stated_bound() {
+    for shape in [ConvShape::same(1, 300, 24, 17, 35, 3), ConvShape::same(1, 64, 70, 24, 24, 3)] {
+        check_forward(&shape, 7, 4e-6, 6e-5);
+    }
+}
+
+#[test]
+fn activations_follow_the_bias() {
+    let shape = ConvShape::same(1, 3, 5, 9, 9, 3);
+    let (input, weight, bias) = (noise(1, shape.input_len()), noise(2, shape.weight_len()), noise(3, 5));
+    let slopes = [0.1, 0.2, -0.3, 0.0, 1.5];
+    let mut linear = vec![0.0; shape.output_len()];
+    conv2d(&shape, &input, &weight, Some(&bias), Activation::None, &mut linear);
+    for level in Level::available() {
+        for route in routes(&shape) {
+            let cases: [(Activation<'_>, &dyn Fn(f32, usize) -> f32); 3] = [
+                (Activation::Silu, &|x, _| x / (1.0 + (-x).exp())),
+                (Activation::LeakyRelu(0.2), &|x, _| if x < 0.0 { 0.2 * x } else { x }),
+                (Activation::PRelu(&slopes), &|x, c| if x < 0.0 { slopes[c] * x } else { x }),
+            ];
+            for (activation, want) in cases {
+                let filters = Filters::stored(&weight, 5, 3, 3);
+                let mut got = vec![f32::NAN; shape.output_len()];
+                convolve_by(route, level, &shape, &input, filters, Some(&bias), activation, &mut got);
+                for (i, (got, &x)) in got.iter().zip(&linear).enumerate() {
+                    assert!((got - want(x, i / 81)).abs() < 2e-5, "{level:?} {route:?} {activation:?} {i}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let shape = ConvShape::same(2, 40, 24, 37, 29, 3);
+    let (input, weight) = (noise(1, shape.input_len()), noise(2, shape.weight_len()));
+    let gradient = noise(3, shape.output_len());
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut output = vec![0.0; shape.output_len()];
+            let mut input_gradient = vec![0.0; shape.input_len()];
+            let mut weight_gradient = vec![0.0; shape.weight_len()];
+            conv2d(&shape, &input, &weight, None, Activation::None, &mut output);
+            conv2d_backward_input(&shape, &gradient, &weight, &mut input_gradient);
+            conv2d_backward_weight(&shape, &input, &gradient, &mut weight_gradient);
+            (output, input_gradient, weight_gradient)
+        })
+    };
+    assert_eq!(run(1), run(5));
+}
+
+#[test]
+fn impossible_shapes_are_refused() {
+    let good = ConvShape::same(1, 3, 5, 9, 9, 3);
+    assert!(good.checked().is_ok());
+    for bad in [
+        ConvShape { batch: 0, ..good },
+        ConvShape { stride: 0, ..good },
+        ConvShape { kernel: 12, ..good },
+        ConvShape { height: usize::MAX, ..good },
+        ConvShape { padding: Padding::all(usize::MAX), ..good },
+    ] {
+        assert!(bad.checked().is_err(), "{bad:?}");
+    }
+}

@@ -1,0 +1,248 @@
+//! Convolution of any kernel and stride as a matrix product: weights times the pixels under each weight.
+//!
+//! The pixels are gathered block by block into the packed right matrix; no picture-sized copy is made.
+
+use crate::{
+    activation::{Activation, Epilogue},
+    conv_shape::ConvShape,
+    filters::Filters,
+    gemm::{Block, DEPTH, LeftLayout, ROWS, View, left_len, pack_left_panel, right_len},
+    scratch::{SharedMut, with_scratch},
+    simd::{Kernel, Level, Simd},
+    winograd::{PaddedRow, clear},
+};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Output pixels that one job multiplies at once.
+pub(crate) const PIXELS: usize = 192;
+
+/// One convolution.
+#[derive(Clone, Copy)]
+pub(crate) struct Direct<'a> {
+    pub(crate) level: Level,
+    pub(crate) shape: ConvShape,
+    pub(crate) input: &'a [f32],
+    pub(crate) filters: Filters<'a>,
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) activation: Activation<'a>,
+}
+
+impl Direct<'_> {
+    pub(crate) fn run(&self, output: &mut [f32]) {
+        let shape = self.shape;
+        let depth = shape.in_channels * shape.kernel * shape.kernel;
+        with_scratch(left_len(shape.out_channels, depth), |weights| {
+            weights.par_chunks_exact_mut(ROWS * depth).enumerate().for_each(|(panel, to)| {
+                pack_filters(self.filters, panel * ROWS, to);
+            });
+            self.multiply(weights, SharedMut::new(output));
+        });
+    }
+
+    fn multiply(&self, weights: &[f32], output: SharedMut<'_>) {
+        let shape = self.shape;
+        let (height, width) = shape.output_size();
+        let pixels = height * width;
+        let blocks = pixels.div_ceil(PIXELS);
+        // Few pixels: the output channels are shared out too.
+        let wanted = 16usize.div_ceil(shape.batch * blocks);
+        let rows = shape.out_channels.div_ceil(wanted).next_multiple_of(ROWS).max(4 * ROWS);
+        let parts = shape.out_channels.div_ceil(rows);
+        (0..shape.batch * blocks * parts).into_par_iter().for_each(|job| {
+            let (image, block, part) = (job / (blocks * parts), job / parts % blocks, job % parts);
+            let pixels = block * PIXELS..((block + 1) * PIXELS).min(pixels);
+            let channels = part * rows..((part + 1) * rows).min(shape.out_channels);
+            self.multiply_block(weights, image, pixels, channels, output);
+        });
+    }
+
+    fn multiply_block(
+        &self,
+        weights: &[f32],
+        image: usize,
+        pixels: Range<usize>,
+        channels: Range<usize>,
+        output: SharedMut<'_>,
+    ) {
+        let shape = self.shape;
+        let (height, width) = shape.output_size();
+        let depth = shape.in_channels * shape.kernel * shape.kernel;
+        let columns = pixels.len();
+        let at = (image * shape.out_channels + channels.start) * height * width + pixels.start;
+        let out = output.address(at);
+        let last = at + (channels.len() - 1) * height * width + columns;
+        output.address(last);
+        let segments = segments(self.level.panel(), pixels, width);
+        with_scratch(right_len(self.level, columns, depth.min(DEPTH)), |right| {
+            for step in (0..depth).step_by(DEPTH) {
+                let steps = step..(step + DEPTH).min(depth);
+                self.level.run(GatherColumns {
+                    shape: &shape,
+                    picture: picture(&shape, self.input, image),
+                    segments: &segments,
+                    columns,
+                    steps: steps.clone(),
+                    to: right,
+                });
+                self.level.run(Block {
+                    rows: channels.len(),
+                    columns,
+                    depth: steps.len(),
+                    left: weights[channels.start * depth + step * ROWS..].as_ptr(),
+                    left_layout: LeftLayout::Packed(ROWS * depth),
+                    right: right.as_ptr(),
+                    right_depth: steps.len(),
+                    right_from: 0,
+                    out,
+                    out_stride: height * width,
+                    accumulate: step > 0,
+                });
+            }
+        });
+        for channel in channels {
+            let epilogue = Epilogue::of_channel(self.bias, self.activation, channel);
+            // SAFETY: this job alone writes these pixels of this channel.
+            let row = unsafe {
+                output.part(
+                    (image * shape.out_channels + channel) * height * width + at % (height * width),
+                    columns,
+                )
+            };
+            self.level.run(EpilogueRow { epilogue, row });
+        }
+    }
+}
+
+/// One picture's channels.
+pub(crate) fn picture<'a>(shape: &ConvShape, input: &'a [f32], image: usize) -> &'a [f32] {
+    let len = shape.in_channels * shape.height * shape.width;
+    &input[image * len..][..len]
+}
+
+/// Packs the kernels of one panel of output channels.
+fn pack_filters(filters: Filters<'_>, channel: usize, to: &mut [f32]) {
+    let rows = (filters.out_channels - channel).min(ROWS);
+    let area = filters.area();
+    if !filters.turned {
+        let view = View { data: filters.data, row_stride: filters.out_stride(), column_stride: 1 };
+        return pack_left_panel(view, channel, rows, filters.in_channels * area, to);
+    }
+    for (from, to) in to.chunks_exact_mut(area * ROWS).enumerate() {
+        let kernels = &filters.data[channel * filters.out_stride() + from * filters.in_stride()..];
+        for (position, to) in to.chunks_exact_mut(ROWS).enumerate() {
+            to.fill(0.0);
+            for (kernel, to) in to[..rows].iter_mut().enumerate() {
+                *to = kernels[kernel * area + area - 1 - position];
+            }
+        }
+    }
+}
+
+/// Consecutive pixels of one output row, inside one packed panel.
+pub(crate) struct Segment {
+    /// First column of the panel, column inside the panel.
+    panel: usize,
+    lane: usize,
+    /// Output row and column.
+    y: usize,
+    x: usize,
+    len: usize,
+}
+
+/// Cuts a range of output pixels, numbered row by row, at row ends and at multiples of `panel`.
+pub(crate) fn segments(panel: usize, pixels: Range<usize>, width: usize) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    let mut at = pixels.start;
+    while at < pixels.end {
+        let column = at - pixels.start;
+        let (y, x, lane) = (at / width, at % width, column % panel);
+        let len = (width - x).min(panel - lane).min(pixels.end - at);
+        segments.push(Segment { panel: column - lane, lane, y, x, len });
+        at += len;
+    }
+    segments
+}
+
+/// Packs the pixels under some weights (`steps`: by channel, row and column of the kernel) for some output pixels.
+pub(crate) struct GatherColumns<'a> {
+    pub(crate) shape: &'a ConvShape,
+    /// All channels of one picture.
+    pub(crate) picture: &'a [f32],
+    pub(crate) segments: &'a [Segment],
+    /// Output pixels in all.
+    pub(crate) columns: usize,
+    pub(crate) steps: Range<usize>,
+    pub(crate) to: &'a mut [f32],
+}
+
+impl Kernel for GatherColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let ConvShape { kernel, stride, height, width, padding, .. } = *self.shape;
+        let panel = 3 * S::LANES;
+        let padded = self.columns.next_multiple_of(S::LANES);
+        assert!(self.to.len() >= padded * self.steps.len());
+        let to = self.to.as_mut_ptr();
+        let depth = self.steps.len();
+        for (row, step) in self.steps.enumerate() {
+            let (channel, i, j) = (step / (kernel * kernel), step / kernel % kernel, step % kernel);
+            let plane = &self.picture[channel * height * width..][..height * width];
+            for segment in self.segments {
+                let panel_width = (padded - segment.panel).min(panel);
+                let y = (segment.y * stride + i) as isize - padding.top as isize;
+                let x = (segment.x * stride + j) as isize - padding.left as isize;
+                let pixels = PaddedRow::of_plane(plane, width, y);
+                // SAFETY: the segment lies inside its panel, which lies inside `to`.
+                unsafe {
+                    let to = to.add(segment.panel * depth + row * panel_width + segment.lane);
+                    if stride == 1 {
+                        pixels.read(s, x, to, segment.len);
+                    } else {
+                        read_strided(pixels, x, stride, to, segment.len);
+                    }
+                }
+            }
+            if padded > self.columns {
+                let first = self.columns / panel * panel;
+                // SAFETY: the rest of the last panel's row, inside `to`.
+                unsafe {
+                    let row = to.add(first * depth + row * (padded - first));
+                    clear(s, row.add(self.columns - first), padded - self.columns);
+                }
+            }
+        }
+    }
+}
+
+/// Reads every `stride`-th pixel from column `x` on; outside lie zeros.
+///
+/// # Safety
+/// `len` floats are writable at `to`.
+#[inline(always)]
+pub(crate) unsafe fn read_strided(row: PaddedRow<'_>, x: isize, stride: usize, to: *mut f32, len: usize) {
+    for at in 0..len {
+        let column = x + (at * stride) as isize;
+        let pixel = row.pixels.and_then(|row| row.get(usize::try_from(column).ok()?));
+        // SAFETY: `at < len`.
+        unsafe { *to.add(at) = pixel.copied().unwrap_or(0.0) };
+    }
+}
+
+/// Bias and activation of one row of outputs.
+pub(crate) struct EpilogueRow<'a> {
+    pub(crate) epilogue: Epilogue,
+    pub(crate) row: &'a mut [f32],
+}
+
+impl Kernel for EpilogueRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: the row is borrowed exclusively.
+        unsafe { self.epilogue.apply_row(s, self.row.as_mut_ptr(), self.row.len()) }
+    }
+}

@@ -1,0 +1,203 @@
+//! The gradient of 3x3 weights in the domain of F(4x4, 3x3): dg = G^T [sum over tiles of (A dy A^T) . (B^T d B)] G.
+//!
+//! Each of the 36 sums is a matrix product over tiles. Some tiles at a time, all threads first transform the output gradient;
+//! then each adds up the products of its own input channels.
+
+use super::WeightGradient;
+use crate::{
+    gemm::{Block, LeftLayout},
+    scratch::{SharedMut, with_scratch},
+    simd::{Kernel, Simd},
+    winograd::{
+        F4, InputTransform, OutputGradientTransform, Run, Tiles, gradient_stage_len, matrix_stride, stage_len,
+    },
+};
+use rayon::prelude::*;
+use std::marker::PhantomData;
+
+/// Input channels that one job sums up: as many rows as are multiplied at once.
+const CHANNELS: usize = 8;
+/// Floats of transformed output gradient that all threads share.
+const SHARED_GRADIENT: usize = 5 << 20;
+
+impl WeightGradient<'_> {
+    pub(super) fn by_winograd(&self, weight_gradient: &mut [f32]) {
+        let shape = self.shape;
+        let lanes = self.level.lanes();
+        let tiles = Tiles::new(shape, 4);
+        let count = tiles.count();
+        let size = 3 * lanes;
+        // The output channels are columns of right matrices, the tiles their depth.
+        let columns = shape.out_channels.next_multiple_of(lanes);
+        let gradient_matrix = matrix_stride(columns, size);
+        let block_len = 36 * gradient_matrix;
+        let blocks = (SHARED_GRADIENT / block_len).clamp(1, count.div_ceil(size));
+        let sum_matrix = matrix_stride(columns, CHANNELS);
+        let jobs = shape.in_channels.div_ceil(CHANNELS);
+        let sums_len = jobs * 36 * sum_matrix;
+        with_scratch(sums_len + blocks * block_len, |scratch| {
+            let (sums, gradients) = scratch.split_at_mut(sums_len);
+            for first_block in (0..count.div_ceil(size)).step_by(blocks) {
+                let group: Vec<_> = (first_block..(first_block + blocks).min(count.div_ceil(size)))
+                    .map(|block| {
+                        let tiles_in = size.min(count - block * size);
+                        (tiles.runs(block * size, tiles_in), tiles_in)
+                    })
+                    .collect();
+                self.transform_gradient(&tiles, &group, gradients, block_len);
+                let gradients = &*gradients;
+                sums.par_chunks_exact_mut(36 * sum_matrix).enumerate().for_each(|(job, sums)| {
+                    let accumulate = first_block > 0;
+                    self.add_products(&tiles, &group, gradients, block_len, job * CHANNELS, sums, accumulate);
+                });
+            }
+            let plane = shape.out_channels * shape.in_channels * 9;
+            assert_eq!(weight_gradient.len(), plane);
+            let shared = SharedMut::new(weight_gradient);
+            sums.par_chunks_exact(36 * sum_matrix).enumerate().for_each(|(job, sums)| {
+                let channels = job * CHANNELS..((job + 1) * CHANNELS).min(shape.in_channels);
+                for (row, channel) in channels.enumerate() {
+                    let (in_channels, out_channels) = (shape.in_channels, shape.out_channels);
+                    let from = &sums[row * columns..];
+                    self.level.run(InverseWeights {
+                        from,
+                        matrix: sum_matrix,
+                        channel,
+                        in_channels,
+                        out_channels,
+                        to: shared,
+                    });
+                }
+            });
+        });
+    }
+
+    fn transform_gradient(
+        &self,
+        tiles: &Tiles,
+        group: &[(Vec<Run>, usize)],
+        gradients: &mut [f32],
+        block_len: usize,
+    ) {
+        let lanes = self.level.lanes();
+        let parts = self.shape.out_channels.div_ceil(lanes);
+        let shared = SharedMut::new(gradients);
+        (0..group.len() * parts).into_par_iter().for_each(|job| {
+            let (block, part) = (job / parts, job % parts);
+            let (runs, count) = &group[block];
+            with_scratch(gradient_stage_len(self.level, count.next_multiple_of(lanes)), |stage| {
+                self.level.run(OutputGradientTransform {
+                    tiles,
+                    runs,
+                    count: *count,
+                    output_gradient: self.output_gradient,
+                    channel: part * lanes,
+                    to: shared,
+                    at: block * block_len,
+                    matrix: block_len / 36,
+                    stage,
+                });
+            });
+        });
+    }
+
+    /// Adds the products of a group's tiles for [`CHANNELS`] input channels from `channel` on.
+    #[allow(clippy::too_many_arguments)]
+    fn add_products(
+        &self,
+        tiles: &Tiles,
+        group: &[(Vec<Run>, usize)],
+        gradients: &[f32],
+        block_len: usize,
+        channel: usize,
+        sums: &mut [f32],
+        accumulate: bool,
+    ) {
+        let shape = self.shape;
+        let lanes = self.level.lanes();
+        let columns = shape.out_channels.next_multiple_of(lanes);
+        let rows = (shape.in_channels - channel).min(CHANNELS);
+        let sum_matrix = sums.len() / 36;
+        let matrix = matrix_stride(CHANNELS, 3 * lanes);
+        with_scratch(36 * matrix + stage_len(3 * lanes), |scratch| {
+            let (transformed, stage) = scratch.split_at_mut(36 * matrix);
+            for (block, (runs, count)) in group.iter().enumerate() {
+                let padded = count.next_multiple_of(lanes);
+                self.level.run(InputTransform::<F4, 6, 4> {
+                    tiles,
+                    runs,
+                    padded,
+                    input: self.input,
+                    channels: channel..channel + rows,
+                    to: SharedMut::new(transformed),
+                    at: 0,
+                    matrix,
+                    depth: CHANNELS,
+                    first_channel: channel,
+                    stage,
+                    kind: PhantomData,
+                });
+                for (k, sums) in sums.chunks_exact_mut(sum_matrix).enumerate() {
+                    self.level.run(Block {
+                        rows,
+                        columns,
+                        depth: *count,
+                        left: transformed[k * matrix..].as_ptr(),
+                        left_layout: LeftLayout::Rows(padded),
+                        right: gradients[block * block_len + k * (block_len / 36)..].as_ptr(),
+                        right_depth: *count,
+                        right_from: 0,
+                        out: sums.as_mut_ptr(),
+                        out_stride: columns,
+                        accumulate: accumulate || block > 0,
+                    });
+                }
+            }
+        });
+    }
+}
+
+/// G^T u G of one input channel for all output channels.
+struct InverseWeights<'a> {
+    /// 36 matrices of one float an output channel, `matrix` apart.
+    from: &'a [f32],
+    matrix: usize,
+    channel: usize,
+    in_channels: usize,
+    out_channels: usize,
+    to: SharedMut<'a>,
+}
+
+impl Kernel for InverseWeights<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut weights = [0.0; 9 * 16];
+        for first in (0..self.out_channels).step_by(S::LANES) {
+            let from = &self.from[first..][..35 * self.matrix + S::LANES];
+            let mut columns = [[s.zero(); 3]; 6];
+            for (j, column) in columns.iter_mut().enumerate() {
+                // SAFETY: matrix `6 * i + j <= 35` of the slice just taken.
+                let u = [0, 1, 2, 3, 4, 5]
+                    .map(|i| unsafe { s.load(from.as_ptr().add((6 * i + j) * self.matrix)) });
+                *column = F4::filter_gradient(s, u);
+            }
+            for i in 0..3 {
+                let row = F4::filter_gradient(s, columns.map(|column| column[i]));
+                for (j, v) in row.into_iter().enumerate() {
+                    // SAFETY: nine rows of 16 floats, at least a vector each.
+                    unsafe { s.store(weights.as_mut_ptr().add((3 * i + j) * 16), v) };
+                }
+            }
+            for lane in 0..S::LANES.min(self.out_channels - first) {
+                let at = ((first + lane) * self.in_channels + self.channel) * 9;
+                // SAFETY: this job alone writes this input channel's weights.
+                let to = unsafe { self.to.part(at, 9) };
+                for (position, to) in to.iter_mut().enumerate() {
+                    *to = weights[position * 16 + lane];
+                }
+            }
+        }
+    }
+}
