@@ -1,0 +1,113 @@
+//! Peak signal-to-noise ratio.
+
+use gendr_image::{Planes, Resampling, Result, resize};
+use rayon::prelude::*;
+
+use crate::levels::{CHUNK, Levels, Luma, check_pair};
+
+/// What two equal pictures score, for which the formula has no finite value; also the highest score there is, in dB.
+pub const PSNR_CEILING: f64 = 100.0;
+
+/// PSNR over all pixels and channels: `10 log10(255^2 / MSE)` on the 8-bit scale.
+///
+/// In dB, higher is better, at most [`PSNR_CEILING`]. Values are not rounded or clamped.
+///
+/// # Errors
+/// Where the pictures differ in shape, are neither grey nor colour, or hold values that are not finite.
+pub fn psnr(output: &Planes, reference: &Planes) -> Result<f64> {
+    check_pair(output, reference)?;
+    let error = mean_squared_difference(output.data(), reference.data());
+    Ok(decibels(error * 255.0 * 255.0))
+}
+
+/// PSNR of [`Luma::StudioRange`] with a peak of 255, the "PSNR-Y" of the super-resolution literature. Y is not rounded.
+///
+/// In dB, higher is better, at most [`PSNR_CEILING`].
+///
+/// # Errors
+/// As [`psnr`].
+pub fn psnr_y(output: &Planes, reference: &Planes) -> Result<f64> {
+    check_pair(output, reference)?;
+    Ok(psnr_of_luma(&Levels::luma(output, Luma::StudioRange)?, &Levels::luma(reference, Luma::StudioRange)?))
+}
+
+/// Low-resolution consistency: the [`psnr`] of the output, shrunk to the input's size by antialiased bicubic
+/// (a = -0.5), against the input ("LR-PSNR" of the NTIRE challenge on learning the super-resolution space, 2021).
+///
+/// In dB, higher is better: how far the output is a possible original of the input. Above 45 nothing was changed that
+/// the input shows.
+///
+/// # Errors
+/// As [`psnr`], and where the output is smaller than the input.
+pub fn low_resolution_psnr(output: &Planes, input: &Planes) -> Result<f64> {
+    if output.width() < input.width() || output.height() < input.height() {
+        return Err(gendr_image::Error::argument(format!(
+            "the output, {}x{}, is smaller than the input, {}x{}",
+            output.width(),
+            output.height(),
+            input.width(),
+            input.height()
+        )));
+    }
+    psnr(&resize(output, input.width(), input.height(), Resampling::PILLOW_BICUBIC)?, input)
+}
+
+pub(crate) fn psnr_of_luma(output: &Levels, reference: &Levels) -> f64 {
+    decibels(mean_squared_difference(&output.data, &reference.data))
+}
+
+fn decibels(mean_squared_error: f64) -> f64 {
+    (10.0 * (255.0 * 255.0 / mean_squared_error).log10()).min(PSNR_CEILING)
+}
+
+fn mean_squared_difference<T: Copy + Into<f64> + Sync>(a: &[T], b: &[T]) -> f64 {
+    let sums: Vec<f64> =
+        a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK)).map(|(a, b)| sum_of_squared_differences(a, b)).collect();
+    sums.iter().sum::<f64>() / a.len() as f64
+}
+
+/// Eight running sums, because a single one would wait for every addition.
+fn sum_of_squared_differences<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
+    let square = |(a, b): (&T, &T)| {
+        let difference = (*a).into() - (*b).into();
+        difference * difference
+    };
+    let (a_parts, a_rest) = a.as_chunks::<8>();
+    let (b_parts, b_rest) = b.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for (a, b) in a_parts.iter().zip(b_parts) {
+        for (sum, pair) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += square(pair);
+        }
+    }
+    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(square).sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_error_gives_the_known_figure() {
+        let reference = Planes::filled(3, 7, 5, 0.5);
+        let output = Planes::filled(3, 7, 5, 0.6);
+        assert!((psnr(&output, &reference).unwrap() - 20.0).abs() < 1e-5);
+        let one_pixel = |value| Planes::filled(1, 1, 1, value);
+        assert!(psnr(&one_pixel(0.0), &one_pixel(1.0)).unwrap().abs() < 1e-9);
+    }
+
+    #[test]
+    fn equal_pictures_reach_the_ceiling() {
+        let picture = Planes::filled(3, 40, 50, 0.3);
+        assert_eq!(psnr(&picture, &picture).unwrap(), PSNR_CEILING);
+        assert_eq!(psnr_y(&picture, &picture).unwrap(), PSNR_CEILING);
+    }
+
+    #[test]
+    fn a_flat_output_of_the_same_colour_is_consistent() {
+        let input = Planes::filled(3, 3, 5, 0.25);
+        assert!(low_resolution_psnr(&Planes::filled(3, 12, 20, 0.25), &input).unwrap() > 99.0);
+        assert!((low_resolution_psnr(&Planes::filled(3, 12, 20, 0.35), &input).unwrap() - 20.0).abs() < 1e-4);
+        assert!(low_resolution_psnr(&input, &Planes::filled(3, 12, 20, 0.25)).is_err());
+    }
+}
