@@ -20,7 +20,7 @@ pub(crate) const DEPTH: usize = 384;
 pub(crate) enum LeftLayout {
     /// Panels of [`ROWS`] rows, each this many floats after the one before.
     Packed(usize),
-    /// Plain rows this many floats apart, readable up to a whole number of panels.
+    /// Plain rows, this many floats apart.
     Rows(usize),
 }
 
@@ -130,6 +130,11 @@ impl Block {
         width: usize,
     ) {
         let mut sums = [[s.zero(); N]; R];
+        // Rows that a block lacks repeat its last one and are not stored.
+        let mut offsets = [0; R];
+        for (r, offset) in offsets.iter_mut().enumerate() {
+            *offset = if PACKED { r } else { r.min(rows - 1) * stride };
+        }
         // SAFETY: `left` and `right` hold `depth` steps; only `rows` rows of `width` floats of `out` are touched.
         unsafe {
             for _ in 0..self.depth {
@@ -138,7 +143,7 @@ impl Block {
                     *b = s.load(right.add(n * S::LANES));
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let a = s.splat(*left.add(if PACKED { r } else { r * stride }));
+                    let a = s.splat(*left.add(offsets[r]));
                     for (sum, b) in sums.iter_mut().zip(b) {
                         *sum = s.mul_add(a, b, *sum);
                     }

@@ -20,6 +20,9 @@ mod gradient_weight;
 mod group_norm;
 mod mapped_file;
 mod math;
+mod matmul;
+#[cfg(test)]
+mod noise;
 mod scratch;
 mod simd;
 mod winograd;
@@ -29,5 +32,9 @@ pub use conv_shape::{ConvShape, Padding, ShapeError};
 pub use conv2d::{conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
 pub use group_norm::{GroupNormShape, group_norm, group_norm_backward};
 pub use mapped_file::MappedFile;
+pub use matmul::{
+    LinearShape, MatmulShape, linear, linear_backward_bias, linear_backward_input, linear_backward_weight,
+    linear_geglu, matmul,
+};
 pub use scratch::release_scratch;
 pub use simd::{LEVEL_VARIABLE, Level, LevelError};

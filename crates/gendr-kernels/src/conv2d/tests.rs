@@ -1,20 +1,11 @@
 //! Every route at every level against plain f64 sums.
 
 use super::*;
-use crate::conv_shape::Padding;
+use crate::{
+    conv_shape::Padding,
+    noise::{errors, noise},
+};
 use proptest::prelude::*;
-
-/// Reproducible floats of variance one third.
-fn noise(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    std::iter::repeat_with(step).take(len).collect()
-}
 
 /// Calls `visit(output index, input index, weight index)` for each product of the convolution.
 fn products(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
@@ -44,16 +35,6 @@ fn products(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
             }
         }
     }
-}
-
-/// Root mean square of `want` and the rms and greatest error of `got`, in its units.
-fn errors(got: &[f32], want: &[f64]) -> (f64, f64) {
-    assert_eq!(got.len(), want.len());
-    let mean = |sum: f64| (sum / want.len() as f64).sqrt();
-    let scale = mean(want.iter().map(|w| w * w).sum()).max(1e-9);
-    let error = |(g, w): (&f32, &f64)| (f64::from(*g) - w).abs();
-    let rms = mean(got.iter().zip(want).map(error).map(|e| e * e).sum());
-    (rms / scale, got.iter().zip(want).map(error).fold(0.0, f64::max) / scale)
 }
 
 fn shapes() -> impl Strategy<Value = ConvShape> {

@@ -1,0 +1,369 @@
+//! Products of matrices and linear layers.
+
+use crate::{
+    gemm::{Block, DEPTH, LeftLayout, PackRightPanel, ROWS, View, left_len, pack_left_panel, right_len},
+    math::gelu,
+    scratch::{SharedMut, with_scratch},
+    simd::{Kernel, Level, Simd},
+};
+use rayon::prelude::*;
+use std::ops::Range;
+
+#[cfg(test)]
+mod tests;
+
+/// Result rows that one job computes, at most.
+const JOB_ROWS: usize = 512;
+/// Result columns that one job computes: whole panels at every level.
+const JOB_COLUMNS: usize = 192;
+
+/// Products of matrices, each `[rows, depth]` by `[depth, columns]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatmulShape {
+    /// Products.
+    pub batch: usize,
+    /// Rows of the left matrix and of the result.
+    pub rows: usize,
+    /// Columns of the right matrix and of the result.
+    pub columns: usize,
+    /// Columns of the left and rows of the right matrix.
+    pub depth: usize,
+    /// Whether the left matrices are stored as `[depth, rows]`.
+    pub left_transposed: bool,
+    /// Whether the right matrices are stored as `[columns, depth]`.
+    pub right_transposed: bool,
+}
+
+impl MatmulShape {
+    /// One product of row-major matrices.
+    pub const fn new(rows: usize, columns: usize, depth: usize) -> Self {
+        Self { batch: 1, rows, columns, depth, left_transposed: false, right_transposed: false }
+    }
+
+    /// Multiplications, twice.
+    pub const fn flops(&self) -> usize {
+        2 * self.batch * self.rows * self.columns * self.depth
+    }
+
+    fn left<'a>(&self, data: &'a [f32]) -> View<'a> {
+        let (row_stride, column_stride) = if self.left_transposed { (1, self.rows) } else { (self.depth, 1) };
+        View { data, row_stride, column_stride }
+    }
+
+    fn right<'a>(&self, data: &'a [f32]) -> View<'a> {
+        let (row_stride, column_stride) =
+            if self.right_transposed { (1, self.depth) } else { (self.columns, 1) };
+        View { data, row_stride, column_stride }
+    }
+}
+
+/// `output[n] = left[n] * right[n]`, all row-major.
+///
+/// # Panics
+///
+/// A slice does not have the length that the shape gives.
+pub fn matmul(shape: &MatmulShape, left: &[f32], right: &[f32], output: &mut [f32]) {
+    let &MatmulShape { batch, rows, columns, depth, .. } = shape;
+    assert_eq!(left.len(), batch * rows * depth, "floats in the left matrices of {shape:?}");
+    assert_eq!(right.len(), batch * depth * columns, "floats in the right matrices of {shape:?}");
+    assert_eq!(output.len(), batch * rows * columns, "floats in the result of {shape:?}");
+    if depth == 0 {
+        return output.fill(0.0);
+    }
+    for n in 0..batch {
+        let left = shape.left(&left[n * rows * depth..][..rows * depth]);
+        let right = shape.right(&right[n * depth * columns..][..depth * columns]);
+        let output = &mut output[n * rows * columns..][..rows * columns];
+        Product { level: Level::current(), rows, columns, depth, left, right, bias: None }.run(output);
+    }
+}
+
+/// A linear layer over `rows` vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearShape {
+    /// Vectors (tokens).
+    pub rows: usize,
+    /// Floats in an input vector.
+    pub in_features: usize,
+    /// Floats in an output vector.
+    pub out_features: usize,
+}
+
+impl LinearShape {
+    fn check(&self, input: usize, weight: usize, output: usize) {
+        assert!(self.in_features > 0 && self.out_features > 0, "an empty layer: {self:?}");
+        assert_eq!(input, self.rows * self.in_features, "floats in the input of {self:?}");
+        assert_eq!(weight, self.in_features * self.out_features, "floats in the weights of {self:?}");
+        assert_eq!(output, self.rows * self.out_features, "floats in the output of {self:?}");
+    }
+}
+
+/// `output = input * weight^T + bias`: `input` is `[rows, in_features]`, `weight` `[out_features, in_features]`.
+///
+/// # Panics
+///
+/// A slice does not have the length that the shape gives, or a feature count is zero.
+pub fn linear(shape: &LinearShape, input: &[f32], weight: &[f32], bias: Option<&[f32]>, output: &mut [f32]) {
+    shape.check(input.len(), weight.len(), output.len());
+    check_bias(bias, shape.out_features);
+    layer(shape, input, weight, bias).run(output);
+}
+
+/// The gradient of a linear layer's input: `output_gradient * weight`.
+///
+/// # Panics
+///
+/// As [`linear`].
+pub fn linear_backward_input(
+    shape: &LinearShape,
+    output_gradient: &[f32],
+    weight: &[f32],
+    input_gradient: &mut [f32],
+) {
+    shape.check(input_gradient.len(), weight.len(), output_gradient.len());
+    let &LinearShape { rows, in_features, out_features } = shape;
+    matmul(&MatmulShape::new(rows, in_features, out_features), output_gradient, weight, input_gradient);
+}
+
+/// The gradient of a linear layer's weights: `output_gradient^T * input`.
+///
+/// # Panics
+///
+/// As [`linear`].
+pub fn linear_backward_weight(
+    shape: &LinearShape,
+    input: &[f32],
+    output_gradient: &[f32],
+    weight_gradient: &mut [f32],
+) {
+    shape.check(input.len(), weight_gradient.len(), output_gradient.len());
+    let &LinearShape { rows, in_features, out_features } = shape;
+    let product = MatmulShape { left_transposed: true, ..MatmulShape::new(out_features, in_features, rows) };
+    matmul(&product, output_gradient, input, weight_gradient);
+}
+
+/// The gradient of a linear layer's bias: the sum of the rows of `output_gradient`.
+///
+/// # Panics
+///
+/// As [`linear`].
+pub fn linear_backward_bias(shape: &LinearShape, output_gradient: &[f32], bias_gradient: &mut [f32]) {
+    assert_eq!(output_gradient.len(), shape.rows * shape.out_features, "floats in the output of {shape:?}");
+    assert_eq!(bias_gradient.len(), shape.out_features, "floats in the bias of {shape:?}");
+    // Fixed runs of rows, so that the sum does not depend on the threads.
+    let runs: Vec<Vec<f32>> = output_gradient
+        .par_chunks(256 * shape.out_features)
+        .map(|run| {
+            let mut sums = vec![0.0; shape.out_features];
+            for row in run.chunks_exact(shape.out_features) {
+                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            }
+            sums
+        })
+        .collect();
+    for (feature, sum) in bias_gradient.iter_mut().enumerate() {
+        *sum = runs.iter().map(|run| f64::from(run[feature])).sum::<f64>() as f32;
+    }
+}
+
+/// A linear layer to twice `out_features`, then value times gelu(gate) of its two halves (GEGLU): `weight` is
+/// `[2 * out_features, in_features]`, `bias` `[2 * out_features]`, `output` `[rows, out_features]`.
+///
+/// The halves themselves are never stored. Shazeer, "GLU Variants Improve Transformer" (2020).
+///
+/// # Panics
+///
+/// As [`linear`].
+pub fn linear_geglu(
+    shape: &LinearShape,
+    input: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+) {
+    let &LinearShape { rows, in_features, out_features } = shape;
+    shape.check(input.len(), weight.len() / 2, output.len());
+    check_bias(bias, 2 * out_features);
+    let halves = LinearShape { out_features: 2 * out_features, ..*shape };
+    let product = layer(&halves, input, weight, bias);
+    let jobs = Jobs::new(rows, out_features);
+    let shared = SharedMut::new(output);
+    (0..jobs.count()).into_par_iter().for_each(|job| {
+        let (rows, columns) = jobs.part(job);
+        let half = rows.len() * columns.len();
+        with_scratch(2 * half, |scratch| {
+            let (value, gate) = scratch.split_at_mut(half);
+            let gate_columns = out_features + columns.start..out_features + columns.end;
+            product.part(None, rows.clone(), columns.clone(), value.as_mut_ptr(), columns.len());
+            product.part(None, rows.clone(), gate_columns, gate.as_mut_ptr(), columns.len());
+            let halves = value.chunks_exact(columns.len()).zip(gate.chunks_exact(columns.len()));
+            for (row, (value, gate)) in rows.zip(halves) {
+                // SAFETY: this job alone writes these columns of these rows.
+                let to = unsafe { shared.part(row * out_features + columns.start, columns.len()) };
+                product.level.run(Gate { value, gate, to });
+            }
+        });
+    });
+    debug_assert_eq!(product.depth, in_features);
+}
+
+fn check_bias(bias: Option<&[f32]>, out_features: usize) {
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), out_features, "floats in the bias");
+    }
+}
+
+fn layer<'a>(
+    shape: &LinearShape,
+    input: &'a [f32],
+    weight: &'a [f32],
+    bias: Option<&'a [f32]>,
+) -> Product<'a> {
+    let &LinearShape { rows, in_features, out_features } = shape;
+    let left = View { data: input, row_stride: in_features, column_stride: 1 };
+    let right = View { data: weight, row_stride: 1, column_stride: in_features };
+    Product { level: Level::current(), rows, columns: out_features, depth: in_features, left, right, bias }
+}
+
+/// `to = value * gelu(gate)`.
+struct Gate<'a> {
+    value: &'a [f32],
+    gate: &'a [f32],
+    to: &'a mut [f32],
+}
+
+impl Kernel for Gate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let len = self.to.len();
+        assert!(self.value.len() == len && self.gate.len() == len);
+        for at in (0..len).step_by(S::LANES) {
+            let count = (len - at).min(S::LANES);
+            // SAFETY: `count` floats from `at` on lie inside the three slices.
+            unsafe {
+                let value = s.load_first(self.value.as_ptr().add(at), count);
+                let gate = s.load_first(self.gate.as_ptr().add(at), count);
+                s.store_first(self.to.as_mut_ptr().add(at), s.mul(value, gelu(s, gate)), count);
+            }
+        }
+    }
+}
+
+/// How a result is shared out.
+struct Jobs {
+    rows: usize,
+    columns: usize,
+    rows_each: usize,
+    column_parts: usize,
+}
+
+impl Jobs {
+    fn new(rows: usize, columns: usize) -> Self {
+        let column_parts = columns.div_ceil(JOB_COLUMNS);
+        // Sixteen jobs or more where the rows allow it, none below 64 rows.
+        let rows_each = rows.div_ceil(16usize.div_ceil(column_parts)).next_multiple_of(8).clamp(64, JOB_ROWS);
+        Self { rows, columns, rows_each, column_parts }
+    }
+
+    fn count(&self) -> usize {
+        self.rows.div_ceil(self.rows_each) * self.column_parts
+    }
+
+    fn part(&self, job: usize) -> (Range<usize>, Range<usize>) {
+        let (row, column) = (job / self.column_parts * self.rows_each, job % self.column_parts * JOB_COLUMNS);
+        (row..(row + self.rows_each).min(self.rows), column..(column + JOB_COLUMNS).min(self.columns))
+    }
+}
+
+/// `left * right + bias`, the bias the same for all rows.
+#[derive(Clone, Copy)]
+struct Product<'a> {
+    level: Level,
+    rows: usize,
+    columns: usize,
+    depth: usize,
+    left: View<'a>,
+    right: View<'a>,
+    bias: Option<&'a [f32]>,
+}
+
+impl Product<'_> {
+    fn run(&self, output: &mut [f32]) {
+        // Rows that are not contiguous are packed first.
+        let packed_len = if self.left.column_stride == 1 { 0 } else { left_len(self.rows, self.depth) };
+        with_scratch(packed_len, |packed| {
+            packed.par_chunks_exact_mut(ROWS * self.depth).enumerate().for_each(|(panel, to)| {
+                pack_left_panel(self.left, panel * ROWS, self.rows - panel * ROWS, self.depth, to);
+            });
+            let packed = (packed_len > 0).then_some(&*packed);
+            let jobs = Jobs::new(self.rows, self.columns);
+            let shared = SharedMut::new(output);
+            (0..jobs.count()).into_par_iter().for_each(|job| {
+                let (rows, columns) = jobs.part(job);
+                let out = shared.address(rows.start * self.columns + columns.start);
+                self.part(packed, rows, columns, out, self.columns);
+            });
+        });
+    }
+
+    /// Some rows and columns of the result, to rows `out_stride` floats apart.
+    fn part(
+        &self,
+        packed: Option<&[f32]>,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        out: *mut f32,
+        out_stride: usize,
+    ) {
+        if let Some(bias) = self.bias {
+            for row in 0..rows.len() {
+                // SAFETY: the job that calls this owns these columns of these rows.
+                let to = unsafe { std::slice::from_raw_parts_mut(out.add(row * out_stride), columns.len()) };
+                to.copy_from_slice(&bias[columns.clone()]);
+            }
+        }
+        let level = self.level;
+        with_scratch(right_len(level, columns.len(), self.depth.min(DEPTH)), |right| {
+            for step in (0..self.depth).step_by(DEPTH) {
+                let depth = (self.depth - step).min(DEPTH);
+                let from = &self.right.data[step * self.right.row_stride..];
+                pack_right(level, View { data: from, ..self.right }, columns.clone(), depth, right);
+                let (left, left_layout) = match packed {
+                    Some(packed) => (
+                        &packed[rows.start * self.depth + step * ROWS..],
+                        LeftLayout::Packed(ROWS * self.depth),
+                    ),
+                    None => {
+                        let stride = self.left.row_stride;
+                        (&self.left.data[rows.start * stride + step..], LeftLayout::Rows(stride))
+                    }
+                };
+                level.run(Block {
+                    rows: rows.len(),
+                    columns: columns.len(),
+                    depth,
+                    left: left.as_ptr(),
+                    left_layout,
+                    right: right.as_ptr(),
+                    right_depth: depth,
+                    right_from: 0,
+                    out,
+                    out_stride,
+                    accumulate: step > 0 || self.bias.is_some(),
+                });
+            }
+        });
+    }
+}
+
+/// Packs some columns of a right matrix of `depth` rows.
+pub(crate) fn pack_right(level: Level, view: View<'_>, columns: Range<usize>, depth: usize, to: &mut [f32]) {
+    let panel = level.panel();
+    for column in (0..columns.len()).step_by(panel) {
+        let width = (columns.len() - column).min(panel);
+        let to = &mut to[column * depth..][..width.next_multiple_of(level.lanes()) * depth];
+        level.run(PackRightPanel { view, column: columns.start + column, columns: width, depth, panel: to });
+    }
+}

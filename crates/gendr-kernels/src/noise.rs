@@ -1,0 +1,25 @@
+//! Numbers for tests.
+
+/// Reproducible floats between -1 and 1.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    std::iter::repeat_with(step).take(len).collect()
+}
+
+/// The root mean square and the greatest error of `got`, in units of the root mean square of `want`.
+pub(crate) fn errors(got: &[f32], want: &[f64]) -> (f64, f64) {
+    assert_eq!(got.len(), want.len());
+    let mean = |sum: f64| (sum / want.len() as f64).sqrt();
+    let scale = mean(want.iter().map(|w| w * w).sum()).max(1e-9);
+    let error = |(g, w): (&f32, &f64)| (f64::from(*g) - w).abs();
+    let rms = mean(got.iter().zip(want).map(error).map(|e| e * e).sum());
+    // A NaN must not pass for a small error.
+    assert!(rms.is_finite(), "not a number");
+    (rms / scale, got.iter().zip(want).map(error).fold(0.0, f64::max) / scale)
+}
