@@ -1,16 +1,37 @@
 //! Picture files in, faithful picture files out.
 
+mod alpha;
 mod color_fix;
+mod decode;
+mod encode;
 mod error;
+mod exif;
+mod file;
+mod format;
+mod iptc;
+mod limits;
+mod metadata;
+mod notice;
+mod orientation;
 mod pad;
+mod picture;
 mod planes;
+mod raster;
 mod rect;
 mod resize;
 mod tile;
 
 pub use color_fix::{ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics};
+pub use decode::decode;
+pub use encode::{EncodeOptions, Encoded, Strip, encode};
 pub use error::{Error, ErrorKind, Result};
+pub use file::{AtomicFile, read, read_file, write_atomic};
+pub use format::{Format, OutputFormat};
+pub use limits::Limits;
+pub use metadata::{Density, DensityUnit, Metadata, PngColor, Text};
+pub use notice::{Notice, NoticeKind};
 pub use pad::{pad_reflect, pad_reflect_to};
+pub use picture::{Depth, Picture};
 pub use planes::Planes;
 pub use rect::Rect;
 pub use resize::{Border, ByteRounding, Filter, Resampling, Resize, resize, upscale};

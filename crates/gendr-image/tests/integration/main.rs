@@ -3,6 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod color_fix;
+mod decode;
+mod encode;
+mod file;
 mod fixture;
+mod hostile;
 mod resize;
+mod samples;
 mod tile;

@@ -1,0 +1,195 @@
+//! Pictures to files.
+
+mod jpeg;
+mod png;
+mod tiff;
+mod webp;
+
+use crate::{Depth, Error, Metadata, Notice, OutputFormat, Picture, Planes, Result, exif, raster::Raster};
+
+/// What file is wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EncodeOptions {
+    /// The format.
+    pub format: OutputFormat,
+    /// Quality of a JPEG, 1..=100. By default that of a JPEG source, though at least 75, or else 92.
+    pub quality: Option<u8>,
+    /// Bits of a sample; by default the source's, as far as the format can.
+    pub depth: Option<Depth>,
+    /// What metadata are left out.
+    pub strip: Strip,
+}
+
+/// Metadata to leave out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strip {
+    /// None.
+    #[default]
+    Nothing,
+    /// Where the picture was taken.
+    Gps,
+    /// All but what the colours mean.
+    All,
+}
+
+/// A file, and what could not be taken into it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoded {
+    /// The file's content.
+    pub bytes: Vec<u8>,
+    /// What was dropped or changed for this format.
+    pub notices: Vec<Notice>,
+}
+
+const DEFAULT_QUALITY: u8 = 92;
+const LEAST_DERIVED_QUALITY: u8 = 75;
+
+impl EncodeOptions {
+    /// The format, and defaults.
+    pub fn new(format: OutputFormat) -> Self {
+        Self { format, quality: None, depth: None, strip: Strip::Nothing }
+    }
+}
+
+/// Encodes a picture. Colours are clamped to `[0, 1]` and rounded half up, grey pictures are written as grey where the
+/// format can, and metadata go along.
+///
+/// # Errors
+/// An argument error for a quality out of range or a picture without pixels, an unsupported error for a picture larger
+/// than the format allows.
+pub fn encode(picture: &Picture, options: &EncodeOptions) -> Result<Encoded> {
+    if picture.width() == 0 || picture.height() == 0 {
+        return Err(Error::argument("a picture without pixels cannot be written"));
+    }
+    if picture
+        .alpha
+        .as_ref()
+        .is_some_and(|alpha| (alpha.width(), alpha.height()) != (picture.width(), picture.height()))
+    {
+        return Err(Error::argument("the opacity is not of the picture's size"));
+    }
+    check_size(options.format, picture.width(), picture.height())?;
+    let mut notices = Vec::new();
+    let metadata = prepare_metadata(picture, options, &mut notices);
+    let depth = choose_depth(picture.depth, options, &mut notices);
+    let opaque = (options.format == OutputFormat::Jpeg).then(|| over_white(picture)).flatten();
+    if opaque.is_some() {
+        notices.push(Notice::dropped("JPEG has no transparency: the picture was laid over white"));
+    }
+    let raster = match &opaque {
+        Some(color) => Raster::from_planes(color, None, picture.grey, depth),
+        None => Raster::from_planes(&picture.color, picture.alpha.as_ref(), picture.grey, depth),
+    };
+    let bytes = match options.format {
+        OutputFormat::Png => png::encode(&raster, &metadata)?,
+        OutputFormat::Jpeg => jpeg::encode(&raster, &metadata, quality(picture, options)?, &mut notices)?,
+        OutputFormat::Webp => webp::encode(&raster, &metadata, &mut notices)?,
+        OutputFormat::Tiff => tiff::encode(&raster, &metadata, &mut notices)?,
+    };
+    Ok(Encoded { bytes, notices })
+}
+
+fn quality(picture: &Picture, options: &EncodeOptions) -> Result<u8> {
+    let derived = picture.metadata.jpeg_quality.map(|quality| quality.max(LEAST_DERIVED_QUALITY));
+    match options.quality.or(derived).unwrap_or(DEFAULT_QUALITY) {
+        quality @ 1..=100 => Ok(quality),
+        other => Err(Error::argument(format!("a quality of {other} is not in 1 to 100"))),
+    }
+}
+
+/// Refuses sides that the format cannot hold.
+pub(crate) fn check_size(format: OutputFormat, width: usize, height: usize) -> Result<()> {
+    let most = match format {
+        OutputFormat::Jpeg => 65_535,
+        OutputFormat::Webp => 16_383,
+        OutputFormat::Png => i32::MAX as usize,
+        OutputFormat::Tiff => u32::MAX as usize,
+    };
+    if width > most || height > most {
+        let name = format.format().name();
+        return Err(Error::unsupported(format!(
+            "{name} holds at most {most} pixels a side, not {width}x{height}"
+        ))
+        .with_hint("choose PNG or TIFF"));
+    }
+    Ok(())
+}
+
+fn choose_depth(source: Depth, options: &EncodeOptions, notices: &mut Vec<Notice>) -> Depth {
+    let wanted = options.depth.unwrap_or(source);
+    let possible = match (options.format, wanted) {
+        (OutputFormat::Jpeg | OutputFormat::Webp, _) => Depth::Eight,
+        (OutputFormat::Png, Depth::Float) => Depth::Sixteen,
+        _ => wanted,
+    };
+    if possible != wanted {
+        let bits = if possible == Depth::Eight { 8 } else { 16 };
+        let name = options.format.format().name();
+        notices.push(Notice::converted(format!("samples became {bits} bits, the most that {name} holds")));
+    }
+    possible
+}
+
+/// Metadata that are true of the new file.
+fn prepare_metadata(picture: &Picture, options: &EncodeOptions, notices: &mut Vec<Notice>) -> Metadata {
+    let mut metadata = picture.metadata.clone();
+    if options.strip == Strip::All {
+        metadata = Metadata { icc: metadata.icc, png_color: metadata.png_color, ..Metadata::default() };
+    }
+    if let Some(exif) = &mut metadata.exif {
+        exif::set_upright(exif);
+        exif::set_dimensions(exif, picture.width() as u32, picture.height() as u32);
+        exif::remove_thumbnail(exif);
+        if options.strip == Strip::Gps {
+            exif::remove_gps(exif);
+        }
+    }
+    if picture.grey && metadata.icc.as_deref().is_some_and(|profile| !is_grey_profile(profile)) {
+        // A colour profile on grey samples makes readers refuse the file.
+        metadata.icc = None;
+        notices.push(Notice::dropped("the colour profile does not fit a grey picture and was dropped"));
+    }
+    metadata
+}
+
+/// Bytes 16 to 20 of a profile name the colour space of its input.
+fn is_grey_profile(profile: &[u8]) -> bool {
+    profile.get(16..20) == Some(b"GRAY")
+}
+
+/// The picture without transparency; none where there is no transparency.
+fn over_white(picture: &Picture) -> Option<Planes> {
+    let alpha = picture.alpha.as_ref()?;
+    let mut color = picture.color.clone();
+    for channel in 0..color.channels() {
+        for (value, alpha) in color.plane_mut(channel).iter_mut().zip(alpha.data()) {
+            *value = *value * alpha + (1.0 - alpha);
+        }
+    }
+    Some(color)
+}
+
+/// An error of an encoder.
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::unsupported(format!("cannot encode the picture: {error}")).with_source(error)
+}
+
+/// Tells of metadata that a format has no place for.
+fn note_dropped(what: &str, format: OutputFormat, present: bool, notices: &mut Vec<Notice>) {
+    if present {
+        notices
+            .push(Notice::dropped(format!("{what} dropped: {} has no place for it", format.format().name())));
+    }
+}
+
+/// Whether PNG's colour statements say anything but sRGB.
+fn has_own_color_space(metadata: &Metadata) -> bool {
+    let color = metadata.png_color;
+    let srgb_points = color.cicp.is_none_or(|points| points[..2] == [1, 13]);
+    let only_gamma = color.gamma.is_some_and(|gamma| gamma.abs_diff(45_455) > 50);
+    metadata.icc.is_none()
+        && color.srgb_intent.is_none()
+        && (!srgb_points || only_gamma || color.chromaticities.is_some_and(|c| c != SRGB_CHROMATICITIES))
+}
+
+const SRGB_CHROMATICITIES: [u32; 8] = [31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000];

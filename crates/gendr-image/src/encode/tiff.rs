@@ -1,0 +1,223 @@
+//! TIFF in strips, compressed by deflate after horizontal differencing.
+
+use std::io::{Cursor, Seek, SeekFrom, Write};
+
+use flate2::{Compression, write::ZlibEncoder};
+use rayon::prelude::*;
+
+use super::{has_own_color_space, note_dropped};
+use crate::{
+    Density, DensityUnit, Depth, Error, Metadata, Notice, OutputFormat, Result,
+    decode::tags,
+    exif::{Directory, Entry, Exif, FieldType, Order},
+    raster::{Layout, Raster, Samples},
+};
+
+const ORDER: Order = Order::Little;
+/// Raw bytes of a strip, about.
+const STRIP_BYTES: usize = 256 << 10;
+
+pub(super) fn encode(raster: &Raster, metadata: &Metadata, notices: &mut Vec<Notice>) -> Result<Vec<u8>> {
+    let mut file = Cursor::new(Vec::new());
+    let size = (raster.width as u32, raster.height as u32);
+    let mut writer = TiffWriter::new(&mut file, size, raster.layout, raster.samples.depth())?;
+    writer.write_rows(&raster.samples)?;
+    writer.finish(metadata)?;
+    note_dropped("PNG's colour space", OutputFormat::Tiff, has_own_color_space(metadata), notices);
+    for text in &metadata.texts {
+        note_dropped(&format!("the text {}", text.keyword), OutputFormat::Tiff, true, notices);
+    }
+    Ok(file.into_inner())
+}
+
+/// Writes rows as they come and the directory at the end.
+pub(crate) struct TiffWriter<W> {
+    target: W,
+    size: (u32, u32),
+    layout: Layout,
+    depth: Depth,
+    row_bytes: usize,
+    rows_per_strip: usize,
+    /// Rows that do not yet fill a strip.
+    pending: Vec<u8>,
+    written: u64,
+    offsets: Vec<u32>,
+    counts: Vec<u32>,
+}
+
+impl<W: Write + Seek> TiffWriter<W> {
+    pub(crate) fn new(mut target: W, size: (u32, u32), layout: Layout, depth: Depth) -> Result<Self> {
+        let sample_bytes = match depth {
+            Depth::Eight => 1,
+            Depth::Sixteen => 2,
+            Depth::Float => 4,
+        };
+        let row_bytes = size.0 as usize * layout.channels() * sample_bytes;
+        // The directory's place is filled in at the end.
+        target.write_all(b"II*\0\0\0\0\0")?;
+        Ok(Self {
+            target,
+            size,
+            layout,
+            depth,
+            row_bytes,
+            rows_per_strip: (STRIP_BYTES / row_bytes.max(1)).max(1),
+            pending: Vec::new(),
+            written: 8,
+            offsets: Vec::new(),
+            counts: Vec::new(),
+        })
+    }
+
+    /// Appends whole rows.
+    pub(crate) fn write_rows(&mut self, samples: &Samples) -> Result<()> {
+        match samples {
+            Samples::Eight(samples) => self.pending.extend(samples),
+            Samples::Sixteen(samples) => {
+                self.pending.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+            }
+            Samples::Float(samples) => {
+                self.pending.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+            }
+        }
+        let strip_bytes = self.row_bytes * self.rows_per_strip;
+        let whole = self.pending.len() / strip_bytes * strip_bytes;
+        let rest = self.pending.split_off(whole);
+        let strips = std::mem::replace(&mut self.pending, rest);
+        self.write_strips(&strips)
+    }
+
+    /// Writes the last strip and the directory.
+    pub(crate) fn finish(mut self, metadata: &Metadata) -> Result<()> {
+        let rest = std::mem::take(&mut self.pending);
+        self.write_strips(&rest)?;
+        if !self.written.is_multiple_of(2) {
+            self.append(&[0])?;
+        }
+        let start = u32::try_from(self.written).map_err(|_| too_large())?;
+        let mut exif =
+            metadata.exif.as_deref().and_then(Exif::read).map_or_else(empty, |exif| exif.in_order(ORDER));
+        let own = self.fields(metadata);
+        exif.main.0.retain(|entry| own.iter().all(|own| own.tag != entry.tag));
+        let mut directories = Vec::new();
+        exif.append_to(&mut directories, start, own);
+        self.append(&directories)?;
+        self.target.seek(SeekFrom::Start(4))?;
+        self.target.write_all(&start.to_le_bytes())?;
+        self.target.flush()?;
+        Ok(())
+    }
+
+    fn write_strips(&mut self, rows: &[u8]) -> Result<()> {
+        let (row_bytes, pixel, depth) = (self.row_bytes, self.layout.channels(), self.depth);
+        let strips = rows.par_chunks((row_bytes * self.rows_per_strip).max(1));
+        let compressed: Vec<Vec<u8>> = strips.map(|strip| compress(strip, row_bytes, pixel, depth)).collect();
+        for strip in compressed {
+            self.offsets.push(u32::try_from(self.written).map_err(|_| too_large())?);
+            self.counts.push(strip.len() as u32);
+            self.append(&strip)?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.target.write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The fields of the main directory that describe this file.
+    fn fields(&self, metadata: &Metadata) -> Vec<Entry> {
+        let short = |tag, value: u16| Entry::shorts(tag, ORDER, &[value]);
+        let channels = self.layout.channels();
+        let (bits, format, predictor) = match self.depth {
+            Depth::Eight => (8, 1, 2),
+            Depth::Sixteen => (16, 1, 2),
+            Depth::Float => (32, 3, 1),
+        };
+        let mut fields = vec![
+            Entry::longs(0x0100, ORDER, &[self.size.0]),
+            Entry::longs(0x0101, ORDER, &[self.size.1]),
+            Entry::shorts(0x0102, ORDER, &vec![bits; channels]),
+            // Adobe deflate.
+            short(0x0103, 8),
+            short(0x0106, if self.layout.is_grey() { 1 } else { 2 }),
+            Entry::longs(0x0111, ORDER, &self.offsets),
+            short(0x0112, 1),
+            short(0x0115, channels as u16),
+            Entry::longs(0x0116, ORDER, &[self.rows_per_strip as u32]),
+            Entry::longs(0x0117, ORDER, &self.counts),
+            short(0x011c, 1),
+            short(0x013d, predictor),
+            Entry::shorts(0x0153, ORDER, &vec![format; channels]),
+        ];
+        if self.layout.has_alpha() {
+            // Opacity that the colour is not multiplied by.
+            fields.push(short(0x0152, 2));
+        }
+        fields.extend(metadata.density.as_ref().map_or_else(Vec::new, density));
+        let mut block = |tag, kind, data: &Option<Vec<u8>>| {
+            fields.extend(data.clone().map(|data| Entry::bytes(tag, kind, data)));
+        };
+        block(tags::ICC, FieldType::Undefined, &metadata.icc);
+        block(tags::XMP, FieldType::Byte, &metadata.xmp);
+        block(tags::IPTC, FieldType::Undefined, &metadata.iptc);
+        fields
+    }
+}
+
+fn density(density: &Density) -> Vec<Entry> {
+    let (x, y, unit) = match (density.unit, density.per_inch()) {
+        (DensityUnit::Centimetre, _) => (density.x, density.y, 3),
+        (_, Some((x, y))) => (x, y, 2),
+        (_, None) => (density.x, density.y, 1),
+    };
+    let rational = |tag, value: f64| {
+        let (numerator, denominator): (u32, u32) = if value.fract() == 0.0 {
+            (value as u32, 1)
+        } else {
+            ((value * 10_000.0).round() as u32, 10_000)
+        };
+        let value = [numerator.to_le_bytes(), denominator.to_le_bytes()].concat();
+        Entry { tag, kind: FieldType::Rational, count: 1, value }
+    };
+    vec![rational(0x011a, x), rational(0x011b, y), Entry::shorts(0x0128, ORDER, &[unit])]
+}
+
+/// Differences along rows (whole numbers only), then deflate.
+fn compress(strip: &[u8], row_bytes: usize, channels: usize, depth: Depth) -> Vec<u8> {
+    let mut data = strip.to_vec();
+    for row in data.chunks_mut(row_bytes) {
+        match depth {
+            Depth::Eight => {
+                (channels..row.len()).rev().for_each(|at| row[at] = row[at].wrapping_sub(row[at - channels]));
+            }
+            Depth::Sixteen => {
+                let samples = row.as_chunks_mut::<2>().0;
+                for at in (channels..samples.len()).rev() {
+                    let before = u16::from_le_bytes(samples[at - channels]);
+                    samples[at] = u16::from_le_bytes(samples[at]).wrapping_sub(before).to_le_bytes();
+                }
+            }
+            Depth::Float => {}
+        }
+    }
+    let mut encoder = ZlibEncoder::new(Vec::with_capacity(data.len() / 2), Compression::default());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(&data);
+    encoder.finish().unwrap_or_default()
+}
+
+fn empty() -> Exif {
+    Exif {
+        order: ORDER,
+        main: Directory::default(),
+        exif: Directory::default(),
+        gps: Directory::default(),
+        interoperability: Directory::default(),
+    }
+}
+
+fn too_large() -> Error {
+    Error::unsupported("TIFF holds at most 4 GiB").with_hint("choose PNG")
+}

@@ -1,0 +1,251 @@
+//! Changes to an EXIF block that move nothing.
+
+use super::{FieldType, Order, tag};
+
+/// A directory entry where it stands.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// Of its twelve bytes.
+    at: usize,
+    tag: u16,
+    kind: u16,
+    count: u32,
+}
+
+/// The orientation that the block gives.
+pub(crate) fn orientation(block: &[u8]) -> Option<u16> {
+    number(block, tag::ORIENTATION).and_then(|number| u16::try_from(number).ok())
+}
+
+/// Says that the pixels stand upright.
+pub(crate) fn set_upright(block: &mut [u8]) {
+    set_number(block, tag::ORIENTATION, 1);
+}
+
+/// The one SHORT or LONG of a field of the main directory.
+pub(crate) fn number(block: &[u8], tag: u16) -> Option<u32> {
+    let order = Order::of(block)?;
+    read_number(block, order, find(block, order, main_directory(block, order)?, tag)?)
+}
+
+/// Overwrites the one SHORT or LONG of a field of the main directory, where there is one.
+pub(crate) fn set_number(block: &mut [u8], tag: u16, value: u32) {
+    if let Some(order) = Order::of(block)
+        && let Some(main) = main_directory(block, order)
+        && let Some(slot) = find(block, order, main, tag)
+    {
+        write_number(block, order, slot, value);
+    }
+}
+
+/// Brings the tags of the picture's size up to date, where there are any.
+pub(crate) fn set_dimensions(block: &mut [u8], width: u32, height: u32) {
+    let Some(order) = Order::of(block) else { return };
+    let Some(main) = main_directory(block, order) else { return };
+    let places = [
+        (Some(main), tag::IMAGE_WIDTH, width),
+        (Some(main), tag::IMAGE_LENGTH, height),
+        (sub_directory(block, order, main, tag::EXIF_DIRECTORY), tag::PIXEL_X_DIMENSION, width),
+        (sub_directory(block, order, main, tag::EXIF_DIRECTORY), tag::PIXEL_Y_DIMENSION, height),
+    ];
+    for (directory, tag, value) in places {
+        if let Some(slot) = directory.and_then(|directory| find(block, order, directory, tag)) {
+            write_number(block, order, slot, value);
+        }
+    }
+}
+
+/// Removes the thumbnail, which shows another picture by now. Its bytes are cut off where they end the block and blanked
+/// where not. Returns whether there was one.
+pub(crate) fn remove_thumbnail(block: &mut Vec<u8>) -> bool {
+    let Some((order, next_at)) = Order::of(block).and_then(|order| {
+        let main = main_directory(block, order)?;
+        Some((order, main + 2 + 12 * usize::from(order.u16(block, main)?)))
+    }) else {
+        return false;
+    };
+    let Some(second) = order.u32(block, next_at).filter(|&offset| offset != 0) else { return false };
+    let number =
+        |tag| find(block, order, second as usize, tag).and_then(|slot| read_number(block, order, slot));
+    let data = number(tag::THUMBNAIL_OFFSET).zip(number(tag::THUMBNAIL_LENGTH));
+    block[next_at..next_at + 4].fill(0);
+    if let Some((offset, length)) = data {
+        let start = (offset as usize).min(block.len());
+        let end = start.saturating_add(length as usize).min(block.len());
+        if end == block.len() && start > next_at + 4 {
+            block.truncate(start);
+        } else if start > next_at + 4 {
+            block[start..end].fill(0);
+        }
+    }
+    true
+}
+
+/// Removes the GPS directory and blanks its values. Returns whether there was one.
+pub(crate) fn remove_gps(block: &mut [u8]) -> bool {
+    let Some((order, main)) = Order::of(block).and_then(|order| Some((order, main_directory(block, order)?)))
+    else {
+        return false;
+    };
+    let Some(slot) = find(block, order, main, tag::GPS_DIRECTORY) else { return false };
+    if let Some(directory) = sub_directory(block, order, main, tag::GPS_DIRECTORY) {
+        blank_directory(block, order, directory);
+    }
+    // The entries behind it move up; the freed place becomes the end of the directory, before the link to the next.
+    let count = usize::from(order.u16(block, main).unwrap_or(0));
+    let end = (main + 2 + 12 * count).min(block.len());
+    let link: [u8; 4] = order.u32_bytes(order.u32(block, end).unwrap_or(0));
+    block.copy_within(slot.at + 12..end, slot.at);
+    block[end - 12..end].fill(0);
+    block[end - 12..end - 8].copy_from_slice(&link);
+    block[main..main + 2].copy_from_slice(&order.u16_bytes((count - 1) as u16));
+    true
+}
+
+fn blank_directory(block: &mut [u8], order: Order, directory: usize) {
+    let slots: Vec<Slot> = slots(block, order, directory).collect();
+    for slot in slots {
+        let length = FieldType::from_code(slot.kind).map_or(0, |kind| kind.bytes(slot.count));
+        if length > 4
+            && let Some(offset) = order.u32(block, slot.at + 8)
+            && let Some(value) = block.get_mut(offset as usize..(offset as usize).saturating_add(length))
+        {
+            value.fill(0);
+        }
+        block[slot.at..slot.at + 12].fill(0);
+    }
+}
+
+fn main_directory(block: &[u8], order: Order) -> Option<usize> {
+    order.u32(block, 4).map(|offset| offset as usize)
+}
+
+fn sub_directory(block: &[u8], order: Order, directory: usize, tag: u16) -> Option<usize> {
+    let slot = find(block, order, directory, tag)?;
+    order.u32(block, slot.at + 8).map(|offset| offset as usize)
+}
+
+fn find(block: &[u8], order: Order, directory: usize, tag: u16) -> Option<Slot> {
+    slots(block, order, directory).find(|slot| slot.tag == tag)
+}
+
+/// The entries of a directory that lie wholly inside the block.
+fn slots(block: &[u8], order: Order, directory: usize) -> impl Iterator<Item = Slot> {
+    let count = usize::from(order.u16(block, directory).unwrap_or(0));
+    (0..count).map_while(move |index| {
+        let at = directory + 2 + 12 * index;
+        block.get(at..at + 12)?;
+        Some(Slot {
+            at,
+            tag: order.u16(block, at)?,
+            kind: order.u16(block, at + 2)?,
+            count: order.u32(block, at + 4)?,
+        })
+    })
+}
+
+/// The one SHORT or LONG of an entry.
+fn read_number(block: &[u8], order: Order, slot: Slot) -> Option<u32> {
+    match (FieldType::from_code(slot.kind)?, slot.count) {
+        (FieldType::Short, 1) => order.u16(block, slot.at + 8).map(u32::from),
+        (FieldType::Long, 1) => order.u32(block, slot.at + 8),
+        _ => None,
+    }
+}
+
+/// Overwrites the one SHORT or LONG of an entry; a SHORT too small for the value becomes a LONG, which fits in place.
+fn write_number(block: &mut [u8], order: Order, slot: Slot, value: u32) {
+    if read_number(block, order, slot).is_none() {
+        return;
+    }
+    let (kind, bytes) = match u16::try_from(value) {
+        Ok(short) if slot.kind == FieldType::Short as u16 => {
+            let [a, b] = order.u16_bytes(short);
+            (FieldType::Short, [a, b, 0, 0])
+        }
+        _ => (FieldType::Long, order.u32_bytes(value)),
+    };
+    block[slot.at + 2..slot.at + 4].copy_from_slice(&order.u16_bytes(kind as u16));
+    block[slot.at + 8..slot.at + 12].copy_from_slice(&bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exif::{Directory, Entry, Exif};
+    use proptest::prelude::*;
+
+    fn sample(order: Order) -> Vec<u8> {
+        let short = |tag, value| Entry::shorts(tag, order, &[value]);
+        let rational = Entry { tag: 2, kind: FieldType::Rational, count: 3, value: vec![7; 24] };
+        Exif {
+            order,
+            main: Directory(vec![short(tag::ORIENTATION, 6), Entry::ascii(0x010f, "A maker with a name")]),
+            exif: Directory(vec![short(tag::PIXEL_X_DIMENSION, 40), short(tag::PIXEL_Y_DIMENSION, 30)]),
+            gps: Directory(vec![rational]),
+            interoperability: Directory(vec![]),
+        }
+        .to_bytes()
+    }
+
+    #[test]
+    fn edits_change_what_they_say_and_nothing_else() {
+        for order in [Order::Little, Order::Big] {
+            let mut block = sample(order);
+            let length = block.len();
+            assert_eq!(orientation(&block), Some(6));
+            set_upright(&mut block);
+            assert_eq!(orientation(&block), Some(1));
+            set_dimensions(&mut block, 100_000, 120);
+            assert!(remove_gps(&mut block) && !remove_gps(&mut block));
+            assert!(!remove_thumbnail(&mut block));
+            let exif = Exif::read(&block).expect("still readable");
+            assert_eq!(block.len(), length);
+            assert_eq!(exif.main.find(0x010f), Exif::read(&sample(order)).unwrap().main.find(0x010f));
+            let width = exif.exif.find(tag::PIXEL_X_DIMENSION).unwrap();
+            assert_eq!((width.kind, &width.value[..]), (FieldType::Long, &order.u32_bytes(100_000)[..]));
+            assert!(exif.gps.0.is_empty());
+            assert!(!block.windows(8).any(|bytes| bytes == [7; 8]), "positions must not stay behind");
+        }
+    }
+
+    #[test]
+    fn a_thumbnail_at_the_end_is_cut_off() {
+        let order = Order::Little;
+        let mut block = sample(order);
+        let second = block.len() as u32;
+        let count = usize::from(order.u16(&block, 8).unwrap());
+        block[8 + 2 + 12 * count..][..4].copy_from_slice(&order.u32_bytes(second));
+        block.extend(order.u16_bytes(2));
+        let data = second + 2 + 24 + 4;
+        for (tag, value) in [(tag::THUMBNAIL_OFFSET, data), (tag::THUMBNAIL_LENGTH, 1000)] {
+            block.extend(order.u16_bytes(tag));
+            block.extend(order.u16_bytes(FieldType::Long as u16));
+            block.extend(order.u32_bytes(1));
+            block.extend(order.u32_bytes(value));
+        }
+        block.extend([0; 4]);
+        block.extend([9; 1000]);
+        assert!(remove_thumbnail(&mut block));
+        assert_eq!(block.len(), data as usize);
+        assert!(!remove_thumbnail(&mut block));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_on_damaged_blocks(at in 0..200usize, value: u32, cut in 0..400usize) {
+            let mut block = sample(Order::Big);
+            if let Some(four) = block.get_mut(at..at + 4) {
+                four.copy_from_slice(&value.to_be_bytes());
+            }
+            block.truncate(cut);
+            set_upright(&mut block);
+            set_dimensions(&mut block, 5, 5);
+            remove_gps(&mut block);
+            remove_thumbnail(&mut block);
+            if let Some(exif) = Exif::read(&block) {
+                exif.to_bytes();
+            }
+        }
+    }
+}
