@@ -3,7 +3,7 @@
 use std::{borrow::Cow, io::Write};
 
 use png::{
-    BitDepth, ColorType, Encoder, EncodingError, Info, PixelDimensions, Unit, Writer,
+    BitDepth, ColorType, Compression, Encoder, EncodingError, Info, PixelDimensions, Unit, Writer,
     chunk::ChunkType,
     text_metadata::{ITXtChunk, TEXtChunk, ZTXtChunk},
 };
@@ -43,7 +43,10 @@ pub(crate) fn begin<W: Write>(
     info.pixel_dims = metadata.density.as_ref().map(pixel_dimensions);
     info.icc_profile = metadata.icc.as_deref().map(Cow::Borrowed);
     info.exif_metadata = metadata.exif.as_deref().map(Cow::Borrowed);
-    let mut writer = Encoder::with_info(target, info)?.write_header()?;
+    let mut encoder = Encoder::with_info(target, info)?;
+    // Photographs hardly shrink further, and restoring a small one would spend most of its time on trying.
+    encoder.set_compression(Compression::Fast);
+    let mut writer = encoder.write_header()?;
     write_color(&mut writer, metadata)?;
     write_texts(&mut writer, metadata)?;
     Ok(writer)

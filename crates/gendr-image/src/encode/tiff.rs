@@ -202,7 +202,7 @@ fn compress(strip: &[u8], row_bytes: usize, channels: usize, depth: Depth) -> Ve
             Depth::Float => {}
         }
     }
-    let mut encoder = ZlibEncoder::new(Vec::with_capacity(data.len() / 2), Compression::default());
+    let mut encoder = ZlibEncoder::new(Vec::with_capacity(data.len() / 2), Compression::fast());
     // Writing to memory does not fail.
     let _ = encoder.write_all(&data);
     encoder.finish().unwrap_or_default()
