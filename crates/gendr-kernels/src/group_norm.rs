@@ -5,6 +5,7 @@
 
 use crate::{
     math::sigmoid,
+    moments::{Moments, MomentsOf},
     scratch::SharedMut,
     simd::{Kernel, Level, Simd},
 };
@@ -45,6 +46,11 @@ impl GroupNormShape {
         self.channels / self.groups
     }
 
+    fn check_moments(&self, mean: &[f32], variance: &[f32]) {
+        let count = self.batch * self.groups;
+        assert!(mean.len() == count && variance.len() == count, "moments of {self:?}");
+    }
+
     fn check(&self, tensors: &[usize], vectors: &[usize]) {
         assert!(self.groups > 0 && self.channels.is_multiple_of(self.groups), "groups of {self:?}");
         assert!(!self.is_empty(), "nothing to normalise: {self:?}");
@@ -67,7 +73,49 @@ pub fn group_norm(shape: &GroupNormShape, x: &[f32], weight: &[f32], bias: &[f32
     x.par_chunks_exact(group).zip(y.par_chunks_exact_mut(group)).enumerate().for_each(|(job, (x, y))| {
         let first = job % shape.groups * each;
         let (weight, bias) = (&weight[first..first + each], &bias[first..first + each]);
-        level.run(Forward { shape, x, weight, bias, y });
+        level.run(Forward { shape, moments: None, x, weight, bias, y });
+    });
+}
+
+/// Mean and variance of each group of each picture, `[batch, groups]` each.
+///
+/// # Panics
+/// As [`group_norm`].
+pub fn group_moments(shape: &GroupNormShape, x: &[f32], mean: &mut [f32], variance: &mut [f32]) {
+    shape.check(&[x.len()], &[]);
+    shape.check_moments(mean, variance);
+    let level = Level::current();
+    let moments = mean.par_iter_mut().zip(variance);
+    x.par_chunks_exact(shape.channels_a_group() * shape.pixels).zip(moments).for_each(
+        |(x, (mean, variance))| {
+            let moments = level.run(MomentsOf(x));
+            (*mean, *variance) = (moments.mean as f32, moments.variance() as f32);
+        },
+    );
+}
+
+/// [`group_norm`] by moments that are given, as for a tile of a larger picture: `mean` and `variance` are `[batch, groups]`.
+///
+/// # Panics
+/// As [`group_norm`].
+pub fn group_norm_by(
+    shape: &GroupNormShape,
+    x: &[f32],
+    mean: &[f32],
+    variance: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    y: &mut [f32],
+) {
+    shape.check(&[x.len(), y.len()], &[weight.len(), bias.len()]);
+    shape.check_moments(mean, variance);
+    let (level, each) = (Level::current(), shape.channels_a_group());
+    let group = each * shape.pixels;
+    x.par_chunks_exact(group).zip(y.par_chunks_exact_mut(group)).enumerate().for_each(|(job, (x, y))| {
+        let first = job % shape.groups * each;
+        let (weight, bias) = (&weight[first..first + each], &bias[first..first + each]);
+        let rate = 1.0 / (f64::from(variance[job]) + f64::from(shape.epsilon)).sqrt();
+        level.run(Forward { shape, moments: Some((mean[job], rate as f32)), x, weight, bias, y });
     });
 }
 
@@ -115,52 +163,6 @@ pub fn group_norm_backward(
     });
 }
 
-/// Mean and 1 / sqrt(variance + epsilon) of a group.
-#[inline(always)]
-fn moments<S: Simd>(s: S, x: &[f32], epsilon: f32) -> (f32, f32) {
-    let count = x.len() as f64;
-    let mean = (sum(s, x, |v| v) / count) as f32;
-    let center = s.splat(mean);
-    let variance = sum(s, x, |v| {
-        let d = s.sub(v, center);
-        s.mul(d, d)
-    });
-    // Lanes past the end of the last vector are zero: each added the square of the mean.
-    let spare = x.len().next_multiple_of(S::LANES) - x.len();
-    let variance = (variance - spare as f64 * f64::from(mean) * f64::from(mean)).max(0.0) / count;
-    (mean, (1.0 / (variance + f64::from(epsilon)).sqrt()) as f32)
-}
-
-/// The sum of `f` over all values, the last vector filled up with zeros.
-#[inline(always)]
-fn sum<S: Simd>(s: S, x: &[f32], f: impl Fn(S::V) -> S::V) -> f64 {
-    let mut total = 0.0;
-    for part in x.chunks(BLOCK * S::LANES) {
-        let mut sums = [s.zero(); 4];
-        let mut at = 0;
-        while at < part.len() {
-            for sum in &mut sums {
-                let left = part.len().saturating_sub(at);
-                if left == 0 {
-                    break;
-                }
-                // SAFETY: at most `left` floats are read.
-                let v = unsafe {
-                    if left >= S::LANES {
-                        s.load(part.as_ptr().add(at))
-                    } else {
-                        s.load_first(part.as_ptr().add(at), left)
-                    }
-                };
-                *sum = s.add(*sum, f(v));
-                at += S::LANES;
-            }
-        }
-        total += f64::from(s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))));
-    }
-    total
-}
-
 /// Calls `f` for the start and the number of floats of each vector of a slice.
 #[inline(always)]
 fn each_vector<S: Simd>(len: usize, mut f: impl FnMut(usize, usize)) {
@@ -187,6 +189,8 @@ unsafe fn store<S: Simd>(s: S, to: *mut f32, v: S::V, count: usize) {
 
 struct Forward<'a> {
     shape: &'a GroupNormShape,
+    /// Mean and 1 / sqrt(variance + epsilon) if not the group's own.
+    moments: Option<(f32, f32)>,
     x: &'a [f32],
     weight: &'a [f32],
     bias: &'a [f32],
@@ -198,7 +202,10 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (mean, rate) = moments(s, self.x, self.shape.epsilon);
+        let (mean, rate) = self.moments.unwrap_or_else(|| {
+            let moments = Moments::of(s, self.x);
+            (moments.mean as f32, moments.rate(self.shape.epsilon) as f32)
+        });
         let pixels = self.shape.pixels;
         for (channel, y) in self.y.chunks_exact_mut(pixels).enumerate() {
             let x = &self.x[channel * pixels..][..pixels];
@@ -233,7 +240,8 @@ impl Kernel for BackwardGroup<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let pixels = self.shape.pixels;
-        let (mean, rate) = moments(s, self.x, self.shape.epsilon);
+        let moments = Moments::of(s, self.x);
+        let (mean, rate) = (moments.mean as f32, moments.rate(self.shape.epsilon) as f32);
         let (mut sum, mut sum_normed) = (0.0, 0.0);
         for (channel, out) in self.x_grad.chunks_exact_mut(pixels).enumerate() {
             let (x, grad) = (&self.x[channel * pixels..][..pixels], &self.grad[channel * pixels..][..pixels]);
@@ -365,6 +373,25 @@ mod tests {
                     // One or two pixels a group leave a variance near zero, which magnifies rounding.
                     prop_assert!((f64::from(*got) - want).abs() < 1e-3 * (1.0 + want.abs()), "{got} {want} {level:?}");
                 }
+            }
+        }
+
+        #[test]
+        fn given_moments_stand_in_for_the_groups_own(shape in shapes(), seed in 1..u64::MAX) {
+            let x = values(shape.len(), seed);
+            let (weight, bias) = (values(shape.channels, seed ^ 1), values(shape.channels, seed ^ 2));
+            for level in Level::available() {
+                level.force(|| {
+                    let count = shape.batch * shape.groups;
+                    let (mut mean, mut variance) = (vec![f32::NAN; count], vec![f32::NAN; count]);
+                    group_moments(&shape, &x, &mut mean, &mut variance);
+                    let (mut own, mut given) = (vec![f32::NAN; shape.len()], vec![f32::NAN; shape.len()]);
+                    group_norm(&shape, &x, &weight, &bias, &mut own);
+                    group_norm_by(&shape, &x, &mean, &variance, &weight, &bias, &mut given);
+                    for (own, given) in own.iter().zip(&given) {
+                        assert!((own - given).abs() < 1e-5 * (1.0 + own.abs()), "{own} {given} {level:?}");
+                    }
+                });
             }
         }
 

@@ -13,14 +13,17 @@ mod activation;
 mod conv2d;
 mod conv_shape;
 mod direct;
+mod elementwise;
 mod filters;
 mod gemm;
 mod gradient_input;
 mod gradient_weight;
 mod group_norm;
+mod layer_norm;
 mod mapped_file;
 mod math;
 mod matmul;
+mod moments;
 #[cfg(test)]
 mod noise;
 mod scratch;
@@ -30,7 +33,9 @@ mod winograd;
 pub use activation::Activation;
 pub use conv_shape::{ConvShape, Padding, ShapeError};
 pub use conv2d::{conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
-pub use group_norm::{GroupNormShape, group_norm, group_norm_backward};
+pub use elementwise::{Rectifier, geglu, geglu_backward};
+pub use group_norm::{GroupNormShape, group_moments, group_norm, group_norm_backward, group_norm_by};
+pub use layer_norm::{LayerNormShape, layer_norm, layer_norm_backward};
 pub use mapped_file::MappedFile;
 pub use matmul::{
     LinearShape, MatmulShape, linear, linear_backward_bias, linear_backward_input, linear_backward_weight,
