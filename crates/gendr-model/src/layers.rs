@@ -58,6 +58,11 @@ impl Conv2d {
         ops::upsample_conv2d(x, size, self.weight.val(), Some(self.bias.val()))
     }
 
+    /// Rows and columns of zeros on each side.
+    pub fn padding(&self) -> usize {
+        self.padding
+    }
+
     /// Multiply-adds for an output of `positions` pixels.
     pub fn multiply_adds(&self, positions: usize) -> u64 {
         count(&self.weight, positions)
@@ -163,6 +168,20 @@ impl LayerNorm {
     /// Normalises each token of `[n, tokens, channels]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         ops::layer_norm(x, self.weight.val(), self.bias.val(), 1e-5)
+    }
+}
+
+/// One slope a channel below zero.
+#[derive(Module, Debug)]
+pub struct PRelu {
+    /// `[channels]`.
+    pub weight: Param<Tensor<1>>,
+}
+
+impl PRelu {
+    /// Slopes that start at 0.25.
+    pub fn new(channels: usize, device: &Device) -> Self {
+        Self { weight: parameter([channels], 0.25, device) }
     }
 }
 

@@ -4,23 +4,34 @@
 //! struct read from the `config.json` of a diffusers folder, `Config::init` makes the network without creating any
 //! weight, and [`load_into`] fills it from a [`TensorSource`].
 
+mod autoencoder_kl;
+mod compact;
 mod config;
 mod error;
 mod layers;
+mod one_step;
 pub mod ops;
 mod parameters;
 mod pass;
+mod pix;
 mod resnet;
 mod rrdb;
+mod tiles;
 mod unet;
 mod weights;
 
+pub use autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig, Posterior, old_attention_name};
+pub use compact::{CompactConfig, SrvggNetCompact};
 pub use error::{Error, ErrorKind, Result};
-pub use layers::{Conv2d, GroupNorm, LayerNorm, Linear};
+pub use layers::{Conv2d, GroupNorm, LayerNorm, Linear, PRelu};
+pub use one_step::{AdcModel, LatentModel, OneStep, PixModel, PromptedUnet, RestorationModel};
 pub use parameters::{
     NamedMapper, NamedVisitor, TensorSource, for_each_parameter, initialize, load_into, map_named,
     names_and_shapes, parameter_count, visit_named,
 };
+pub use pass::{NormStatistics, Observer, Pass};
+pub use pix::{PadGuidance, PixConfig, PixOutput};
 pub use rrdb::{RrdbConfig, RrdbNet};
-pub use unet::{Conditioning, Observer, PerLevel, Unet, UnetConfig};
+pub use tiles::{TileWindow, join_tiles};
+pub use unet::{Conditioning, PerLevel, Unet, UnetConfig};
 pub use weights::{ElementType, Precision, Safetensors, SafetensorsWriter, StoredTensor, save_parameters};

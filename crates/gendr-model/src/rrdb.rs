@@ -3,7 +3,12 @@
 use burn::{module::Module, tensor::Device, tensor::Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{layers::Conv2d, ops::Activation};
+use crate::{
+    config::{MAX_DEPTH, MAX_WIDTH},
+    error::{Error, Result},
+    layers::Conv2d,
+    ops::Activation,
+};
 
 /// The rectifier after every inner convolution.
 const LEAKY: Activation<'_> = Activation::LeakyRelu { slope: 0.2 };
@@ -30,10 +35,18 @@ impl Default for RrdbConfig {
 
 impl RrdbConfig {
     /// The network, its weights not yet created.
-    pub fn init(&self, device: &Device) -> RrdbNet {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) for absurd sizes.
+    pub fn init(&self, device: &Device) -> Result<RrdbNet> {
+        let sizes =
+            [(self.features, MAX_WIDTH), (self.blocks, MAX_DEPTH * MAX_DEPTH), (self.growth, MAX_WIDTH)];
+        if sizes.iter().any(|&(size, max)| size == 0 || size > max) {
+            return Err(Error::limit(format!("an RRDBNet of sizes {self:?}")));
+        }
         let conv = |from, to| Conv2d::new(from, to, 3, device);
         let features = self.features;
-        RrdbNet {
+        Ok(RrdbNet {
             conv_first: conv(3, features),
             body: (0..self.blocks).map(|_| ResidualInResidual::new(self, device)).collect(),
             conv_body: conv(features, features),
@@ -41,7 +54,7 @@ impl RrdbConfig {
             conv_up2: conv(features, features),
             conv_hr: conv(features, features),
             conv_last: conv(features, 3),
-        }
+        })
     }
 }
 
@@ -58,6 +71,9 @@ pub struct RrdbNet {
 }
 
 impl RrdbNet {
+    /// Enlargement.
+    pub const SCALE: usize = 4;
+
     /// A picture `[n, 3, h, w]` in `[0, 1]` to one of `[n, 3, 4h, 4w]`, not clamped.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let first = self.conv_first.forward(x);
@@ -66,6 +82,25 @@ impl RrdbNet {
         let x = twice(x, &self.conv_up1);
         let x = twice(x, &self.conv_up2);
         self.conv_last.forward(self.conv_hr.forward_activated(x, LEAKY))
+    }
+
+    /// Multiply-adds for an input of `height` x `width`.
+    pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
+        let area = height * width;
+        let dense =
+            |block: &ResidualDense| block.convolutions().map(|conv| conv.multiply_adds(area)).sum::<u64>();
+        let body = self
+            .body
+            .iter()
+            .map(|block| [&block.rdb1, &block.rdb2, &block.rdb3].map(dense).iter().sum::<u64>());
+        self.conv_first.multiply_adds(area)
+            + body.sum::<u64>()
+            + self.conv_body.multiply_adds(area)
+            + self.conv_up1.multiply_adds(4 * area)
+            + [&self.conv_up2, &self.conv_hr, &self.conv_last]
+                .map(|conv| conv.multiply_adds(16 * area))
+                .iter()
+                .sum::<u64>()
     }
 }
 
@@ -113,6 +148,10 @@ impl ResidualDense {
             conv4: conv(3, growth),
             conv5: conv(4, features),
         }
+    }
+
+    fn convolutions(&self) -> impl Iterator<Item = &Conv2d> {
+        [&self.conv1, &self.conv2, &self.conv3, &self.conv4, &self.conv5].into_iter()
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {

@@ -16,16 +16,13 @@ use crate::{
     error::{Error, Result},
     layers::{Conv2d, GroupNorm, Linear},
     ops,
+    pass::Observer,
 };
 
 pub use self::{
     conditioning::Conditioning,
     config::{PerLevel, UnetConfig},
 };
-
-/// Sees intermediate activations by name: `conv_in`, `down_blocks.0` (after its downsampler), ..., `mid_block`,
-/// `up_blocks.0`, ..., `conv_norm_out` (before SiLU).
-pub type Observer<'a> = dyn FnMut(&str, &Tensor<4>) + 'a;
 
 /// A UNet: down blocks, mid block, up blocks joined by skips, conditioned on a timestep and a prompt.
 #[derive(Module, Debug)]
@@ -100,7 +97,8 @@ impl Unet {
         self.forward_observed(sample, conditioning, None)
     }
 
-    /// The same, showing intermediate activations to `observer`.
+    /// The same, showing intermediate activations to `observer`: `conv_in`, `down_blocks.0` (after its downsampler), ...,
+    /// `mid_block`, `up_blocks.0`, ..., `conv_norm_out` (before SiLU).
     pub fn forward_observed(
         &self,
         sample: Tensor<4>,

@@ -20,7 +20,7 @@ impl RealEsrgan {
     pub(crate) fn open(weights: &Path) -> Result<Self> {
         let device = Device::flex();
         let mut source = Named(Safetensors::open(weights)?.into_tensors());
-        let network = load_into(RrdbConfig::default().init(&device), &mut source)?;
+        let network = load_into(RrdbConfig::default().init(&device)?, &mut source)?;
         Ok(Self { network, device })
     }
 

@@ -4,14 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    config::check_other,
+    config::{MAX_DEPTH, MAX_WIDTH, check_other},
     error::{Error, Result},
 };
-
-/// Largest number of channels, heads or features a configuration may ask for.
-const MAX_WIDTH: usize = 1 << 16;
-/// Largest number of levels, of layers a level and of transformer blocks a layer.
-const MAX_DEPTH: usize = 64;
 
 /// A number for all levels or one a level.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
