@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 mod activation;
+mod attention;
 mod conv2d;
 mod conv_shape;
 mod direct;
@@ -31,6 +32,7 @@ mod simd;
 mod winograd;
 
 pub use activation::Activation;
+pub use attention::{AttentionShape, attention, attention_backward};
 pub use conv_shape::{ConvShape, Padding, ShapeError};
 pub use conv2d::{conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
 pub use elementwise::{Rectifier, geglu, geglu_backward};

@@ -1,0 +1,118 @@
+//! Attention against plain f64 sums.
+
+use super::*;
+use crate::noise::{errors, noise};
+use proptest::prelude::*;
+
+/// Result and gradients of query, key and value.
+fn reference(shape: &AttentionShape, [q, k, v, g]: [&[f32]; 4]) -> [Vec<f64>; 4] {
+    let width = shape.width();
+    let mut want = [vec![0.0; q.len()], vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; k.len()]];
+    for (batch, head) in (0..shape.batch).flat_map(|b| (0..shape.heads).map(move |h| (b, h))) {
+        let query_at = |i: usize| (batch * shape.queries + i) * width + head * shape.head_size;
+        let key_at = |j: usize| (batch * shape.keys + j) * width + head * shape.head_size;
+        let dot = |a: &[f32], b: &[f32]| {
+            (0..shape.head_size).map(|d| f64::from(a[d]) * f64::from(b[d])).sum::<f64>()
+        };
+        let scale = 1.0 / (shape.head_size as f64).sqrt();
+        for i in 0..shape.queries {
+            let scores: Vec<_> =
+                (0..shape.keys).map(|j| dot(&q[query_at(i)..], &k[key_at(j)..]) * scale).collect();
+            let top = scores.iter().copied().fold(f64::MIN, f64::max);
+            let sum: f64 = scores.iter().map(|x| (x - top).exp()).sum();
+            let p: Vec<_> = scores.iter().map(|x| (x - top).exp() / sum).collect();
+            let p_gradient: Vec<_> =
+                (0..shape.keys).map(|j| dot(&g[query_at(i)..], &v[key_at(j)..])).collect();
+            let mean: f64 = p.iter().zip(&p_gradient).map(|(p, g)| p * g).sum();
+            for j in 0..shape.keys {
+                let s = p[j] * (p_gradient[j] - mean) * scale;
+                for d in 0..shape.head_size {
+                    let (i, j_at) = (query_at(i) + d, key_at(j) + d);
+                    want[0][i] += p[j] * f64::from(v[j_at]);
+                    want[1][i] += s * f64::from(k[j_at]);
+                    want[2][j_at] += s * f64::from(q[i]);
+                    want[3][j_at] += p[j] * f64::from(g[i]);
+                }
+            }
+        }
+    }
+    want
+}
+
+fn check(shape: &AttentionShape, seed: u64, sharpness: f32) {
+    let q: Vec<f32> = noise(seed, shape.query_len()).iter().map(|x| x * sharpness).collect();
+    let (k, v) = (noise(seed + 1, shape.key_len()), noise(seed + 2, shape.key_len()));
+    let g = noise(seed + 3, shape.query_len());
+    let want = reference(shape, [&q, &k, &v, &g]);
+    for level in Level::available() {
+        let nan = |len| vec![f32::NAN; len];
+        let [mut y, mut q_grad] = [nan(q.len()), nan(q.len())];
+        let [mut k_grad, mut v_grad] = [nan(k.len()), nan(k.len())];
+        let mut logarithms = nan(shape.logarithm_len());
+        level.force(|| {
+            attention(shape, &q, &k, &v, &mut y, Some(&mut logarithms));
+            attention_backward(shape, &q, &k, &v, &y, &logarithms, &g, &mut q_grad, &mut k_grad, &mut v_grad);
+        });
+        for (i, (got, want)) in [y, q_grad, k_grad, v_grad].iter().zip(&want).enumerate() {
+            let largest = want.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+            if largest > 1e-6 {
+                let (rms, max) = errors(got, want);
+                assert!(rms < 2e-5 && max < 3e-4, "{i} {level:?} {shape:?} {sharpness}: {rms:e} {max:e}");
+            } else {
+                assert!(got.iter().all(|x| x.abs() < 2e-5 * sharpness), "{i} {level:?} {shape:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn agrees_with_plain_sums(
+        batch in 1usize..3,
+        heads in 1usize..4,
+        queries in prop_oneof![1usize..10, 60usize..70, 190usize..200],
+        keys in prop_oneof![1usize..10, 70usize..80, 190usize..200, Just(400)],
+        head_size in prop_oneof![1usize..20, 60usize..68, Just(40)],
+        sharpness in prop_oneof![Just(1.0f32), Just(30.0)],
+        seed in 0u64..1000,
+    ) {
+        check(&AttentionShape { batch, heads, queries, keys, head_size }, seed, sharpness);
+    }
+}
+
+#[test]
+fn agrees_for_the_sizes_of_the_networks() {
+    check(&AttentionShape { batch: 1, heads: 1, queries: 130, keys: 130, head_size: 512 }, 1, 1.0);
+    check(&AttentionShape { batch: 1, heads: 5, queries: 256, keys: 77, head_size: 64 }, 2, 1.0);
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let shape = AttentionShape { batch: 2, heads: 3, queries: 150, keys: 210, head_size: 24 };
+    let (q, k, v) = (noise(1, shape.query_len()), noise(2, shape.key_len()), noise(3, shape.key_len()));
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut logarithms = vec![0.0; shape.logarithm_len()];
+            let [mut y, mut a] = [vec![0.0; q.len()], vec![0.0; q.len()]];
+            let [mut b, mut c] = [vec![0.0; k.len()], vec![0.0; k.len()]];
+            attention(&shape, &q, &k, &v, &mut y, Some(&mut logarithms));
+            attention_backward(&shape, &q, &k, &v, &y, &logarithms, &q, &mut a, &mut b, &mut c);
+            (y, a, b, c)
+        })
+    };
+    assert_eq!(run(1), run(4));
+}
+
+#[test]
+fn equal_and_huge_scores_are_fine() {
+    let shape = AttentionShape { batch: 1, heads: 1, queries: 3, keys: 500, head_size: 4 };
+    for size in [0.0, 1e3] {
+        let (q, k, v) = (vec![size; 12], vec![size; 2000], vec![2.5; 2000]);
+        let mut y = vec![0.0; 12];
+        attention(&shape, &q, &k, &v, &mut y, None);
+        assert!(y.iter().all(|y| (y - 2.5).abs() < 1e-5), "{y:?}");
+    }
+}
