@@ -24,7 +24,7 @@ pub fn read_config<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// As [`read_config`].
 pub fn parse_config<T: DeserializeOwned>(text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         let message = error.message();
         let hint = nearest_key(message).map(|key| format!("did you mean {key}?"));
         let error = Error::input(format!("line {line}: {}", message.lines().collect::<Vec<_>>().join(" ")));
@@ -36,10 +36,9 @@ pub fn parse_config<T: DeserializeOwned>(text: &str) -> Result<T> {
 fn nearest_key(message: &str) -> Option<&str> {
     let (_, rest) =
         message.split_once("unknown field `").or_else(|| message.split_once("unknown variant `"))?;
-    let mut quoted = rest.split('`').step_by(2);
-    let unknown = quoted.next()?;
-    let known = rest.split('`').skip(2).step_by(2);
-    known.min_by_key(|key| edit_distance(key, unknown))
+    let mut names = rest.split('`').step_by(2);
+    let unknown = names.next()?;
+    names.filter(|name| !name.is_empty()).min_by_key(|name| edit_distance(name, unknown))
 }
 
 /// How many insertions, deletions and replacements turn one word into the other.
