@@ -76,6 +76,13 @@ impl Error {
         Self::new(ErrorKind::Io, format!("cannot {action}: {error}: {}", path.display())).with_source(error)
     }
 
+    /// Names the tensor the error is about, first.
+    #[must_use]
+    pub(crate) fn in_tensor(mut self, name: &str) -> Self {
+        self.message = format!("tensor {name}: {}", self.message);
+        self
+    }
+
     /// Names the file the error is about, last.
     #[must_use]
     pub(crate) fn in_file(mut self, path: &Path) -> Self {

@@ -9,6 +9,7 @@ mod compact;
 mod config;
 mod error;
 mod layers;
+mod model_file;
 mod one_step;
 pub mod ops;
 mod parameters;
@@ -24,6 +25,7 @@ pub use autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig, Posterior, old_atte
 pub use compact::{CompactConfig, SrvggNetCompact};
 pub use error::{Error, ErrorKind, Result};
 pub use layers::{Conv2d, GroupNorm, LayerNorm, Linear, PRelu};
+pub use model_file::{DESCRIPTION, Description, Family, Model, description_header};
 pub use one_step::{AdcModel, LatentModel, OneStep, PixModel, PromptedUnet, RestorationModel};
 pub use parameters::{
     NamedMapper, NamedVisitor, TensorSource, for_each_parameter, initialize, load_into, map_named,
@@ -34,4 +36,6 @@ pub use pix::{PadGuidance, PixConfig, PixOutput};
 pub use rrdb::{RrdbConfig, RrdbNet};
 pub use tiles::{TileWindow, join_tiles};
 pub use unet::{Conditioning, PerLevel, Unet, UnetConfig};
-pub use weights::{ElementType, Precision, Safetensors, SafetensorsWriter, StoredTensor, save_parameters};
+pub use weights::{ElementType, Lora, Precision, Safetensors, SafetensorsWriter, StoredTensor, Weights, save_parameters};
+    ElementType, Lora, Precision, Safetensors, SafetensorsWriter, StoredTensor, Weights, save_parameters,
+};

@@ -1,10 +1,279 @@
 //! Tensors in files: safetensors and torch pickles in, safetensors out, LoRA merged on the way.
 
 mod atomic_file;
+mod diffusers_folder;
+mod lora;
+mod old_names;
+mod pickle;
 mod safetensors;
 mod safetensors_writer;
 mod stored_tensor;
+mod torch_file;
+mod zip_archive;
 
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use burn::{module::Module, tensor::TensorData};
+use bytes::Bytes;
+
+use self::{
+    lora::{LowRank, Update},
+    stored_tensor::shown,
+};
+use crate::{
+    error::{Error, Result},
+    parameters::{TensorSource, load_into, names_and_shapes},
+};
+
+pub(crate) use atomic_file::{AtomicFile, temporary_path};
+pub(crate) use diffusers_folder::weight_file;
+pub use lora::Lora;
 pub use safetensors::Safetensors;
 pub use safetensors_writer::{Precision, SafetensorsWriter, save_parameters};
 pub use stored_tensor::{ElementType, StoredTensor};
+
+/// Endings of the files that `torch.save` writes.
+const TORCH_ENDINGS: [&str; 5] = ["pth", "pt", "bin", "pkl", "ckpt"];
+
+/// Where training code keeps the tensors inside its checkpoints; an average comes before what it averages.
+const CHECKPOINT_PARTS: [&str; 4] = ["params_ema.", "params.", "state_dict.", "model."];
+
+/// Tensors by name, from one file or several, ready to fill networks. Values stay in the mapped files until a network
+/// asks for them.
+#[derive(Clone, Debug, Default)]
+pub struct Weights {
+    tensors: BTreeMap<String, StoredTensor>,
+    /// What LoRA adds to tensors, by their name.
+    updates: BTreeMap<String, Vec<LowRank>>,
+    /// What errors call the place the tensors come from.
+    file: PathBuf,
+    /// What errors put before a tensor's name.
+    prefix: String,
+}
+
+impl Weights {
+    /// Opens a weight file of any kind: `.safetensors`, `.pth`, `.pt`, `.bin`, `.pkl`, `.ckpt`, or the `.json` index of
+    /// a network in shards.
+    ///
+    /// A torch checkpoint that keeps its network under `params_ema`, `params`, `state_dict` or `model` gives that
+    /// network. Old names of VAE attention (`query`, `proj_attn`) become the new ones.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) when a file cannot be mapped,
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) when it is damaged,
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) when its header or pickle is too large,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for other files and element types. The message ends
+    /// with the path.
+    pub fn open(path: &Path) -> Result<Self> {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let tensors = match ending {
+            "safetensors" => Safetensors::open(path)?.into_tensors(),
+            "json" => diffusers_folder::open_shards(path)?,
+            _ if TORCH_ENDINGS.contains(&ending) => unwrap_checkpoint(torch_file::open(path)?),
+            _ => {
+                return Err(Error::unsupported("no weight file by its ending").in_file(path).with_hint(
+                    "weights are read from .safetensors, .safetensors.index.json, .pth, .pt, .bin, .pkl and .ckpt",
+                ));
+            }
+        };
+        Self::new(tensors, path)
+    }
+
+    /// Reads the bytes of a torch file, as [`Weights::open`] does a file's.
+    ///
+    /// # Errors
+    /// As [`Weights::open`], without a path.
+    pub fn parse_torch(file: &Bytes) -> Result<Self> {
+        Self::new(unwrap_checkpoint(torch_file::parse(file)?), Path::new("memory"))
+    }
+
+    /// Tensors from anywhere; `file` is what errors call the place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) when a tensor is there under its old and its new name.
+    pub fn new(tensors: BTreeMap<String, StoredTensor>, file: &Path) -> Result<Self> {
+        let mut renamed = BTreeMap::new();
+        for (name, tensor) in tensors {
+            let name = old_names::modern(&name);
+            if renamed.contains_key(&name) {
+                return Err(Error::input(format!("tensor {} is there twice", shown(&name))).in_file(file));
+            }
+            renamed.insert(name, tensor);
+        }
+        Ok(Self { tensors: renamed, updates: BTreeMap::new(), file: file.to_owned(), prefix: String::new() })
+    }
+
+    /// The tensors as they are stored, without LoRA.
+    pub fn tensors(&self) -> &BTreeMap<String, StoredTensor> {
+        &self.tensors
+    }
+
+    /// Whether any name starts with `prefix`.
+    pub fn has_part(&self, prefix: &str) -> bool {
+        self.tensors.range(prefix.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(prefix))
+    }
+
+    /// The tensors whose names start with `prefix`, named by the rest.
+    #[must_use]
+    pub fn part(&self, prefix: &str) -> Self {
+        Self {
+            tensors: strip(&self.tensors, prefix),
+            updates: strip(&self.updates, prefix),
+            file: self.file.clone(),
+            prefix: format!("{}{prefix}", self.prefix),
+        }
+    }
+
+    /// Adds the tensors of `part` with `prefix` before their names.
+    pub fn insert_part(&mut self, prefix: &str, part: Self) {
+        let named = |name: String| format!("{prefix}{name}");
+        self.tensors.extend(part.tensors.into_iter().map(|(name, tensor)| (named(name), tensor)));
+        self.updates.extend(part.updates.into_iter().map(|(name, updates)| (named(name), updates)));
+    }
+
+    /// Merges a LoRA: every tensor it names must be here, alone or in the part `unet.` or `vae.`. Its matrices are
+    /// multiplied when a network asks for the tensor.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) when a tensor is not here, is in both parts or has another shape.
+    /// Nothing is merged then.
+    pub fn merge(&mut self, lora: &Lora) -> Result<()> {
+        let mut merged = self.clone();
+        for (name, update) in lora.updates() {
+            merged.apply(name, update).map_err(|error| error.in_file(lora.file()))?;
+        }
+        *self = merged;
+        Ok(())
+    }
+
+    fn apply(&mut self, name: &str, update: &Update) -> Result<()> {
+        let candidates: Vec<_> = ["", "unet.", "vae."]
+            .iter()
+            .map(|part| format!("{part}{name}"))
+            .filter(|name| self.tensors.contains_key(name))
+            .collect();
+        let [name] = candidates.as_slice() else {
+            let places = if candidates.is_empty() { "no tensor" } else { "several tensors" };
+            return Err(Error::input(format!("LoRA for {}: the model has {places} of that name", shown(name))));
+        };
+        let tensor = &self.tensors[name];
+        match update {
+            Update::Replace(new) if new.shape() == tensor.shape() => {
+                self.tensors.insert(name.clone(), new.clone());
+            }
+            Update::Add(low_rank) if low_rank.fits(tensor) => {
+                self.updates.entry(name.clone()).or_default().push(low_rank.clone());
+            }
+            _ => {
+                return Err(Error::input(format!(
+                    "LoRA for {} of shape {:?}: the model's tensor has shape {:?}",
+                    shown(name),
+                    update.shape(),
+                    tensor.shape()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of one tensor in f32, LoRA merged, all finite. f32 without LoRA is not copied.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) when there is no such tensor or a value is NaN or infinite,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when it is not f32, f16 or bf16.
+    pub fn values(&self, name: &str) -> Result<TensorData> {
+        let full_name = self.full_name(name);
+        let tensor = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| Error::input(format!("tensor {full_name} is missing")).in_file(&self.file))?;
+        let in_file = |error: Error| error.in_file(&self.file);
+        let stored = tensor.to_f32(&full_name).map_err(in_file)?;
+        match self.updates.get(name) {
+            None => Ok(stored),
+            Some(updates) => lora::merge(stored, updates).map_err(in_file),
+        }
+    }
+
+    /// Fills every parameter of `module`. Names must agree exactly; a tensor that differs from its parameter only by
+    /// trailing dimensions of size 1 (a 1x1 convolution stored as a matrix, or the reverse) is accepted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) when a tensor is missing, extra, of another shape, or not finite;
+    /// the message names the tensor and both shapes. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when it
+    /// is not f32, f16 or bf16.
+    pub fn load<M: Module>(&self, module: M) -> Result<M> {
+        self.check(&names_and_shapes(&module))?;
+        load_into(module, &mut Filler(self))
+    }
+
+    /// Compares the stored names and shapes with those a network needs.
+    fn check(&self, needed: &[(String, Vec<usize>)]) -> Result<()> {
+        let mut faults = Vec::new();
+        for (name, shape) in needed {
+            match self.tensors.get(name) {
+                None => faults.push(format!(
+                    "tensor {} is missing, the network needs it with shape {shape:?}",
+                    self.full_name(name)
+                )),
+                Some(tensor) if !same_values(tensor.shape(), shape) => faults.push(format!(
+                    "tensor {} has shape {:?}, the network needs {shape:?}",
+                    self.full_name(name),
+                    tensor.shape()
+                )),
+                Some(_) => {}
+            }
+        }
+        let needed: std::collections::BTreeSet<_> = needed.iter().map(|(name, _)| name.as_str()).collect();
+        let extra = self.tensors.iter().filter(|(name, _)| !needed.contains(name.as_str()));
+        faults.extend(extra.map(|(name, tensor)| {
+            format!("tensor {} of shape {:?} is extra, the network has none of that name", self.full_name(name), tensor.shape())
+        }));
+        let Some(first) = faults.first() else { return Ok(()) };
+        let more = match faults.len() - 1 {
+            0 => String::new(),
+            others => format!(" ({others} more do not fit)"),
+        };
+        Err(Error::input(format!("{first}{more}")).in_file(&self.file))
+    }
+
+    fn full_name(&self, name: &str) -> String {
+        shown(&format!("{}{name}", self.prefix))
+    }
+}
+
+/// Hands the tensors of checked weights to a network.
+struct Filler<'a>(&'a Weights);
+
+impl TensorSource for Filler<'_> {
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<TensorData> {
+        let values = self.0.values(name)?;
+        let dtype = values.dtype();
+        Ok(TensorData::from_bytes(values.into_bytes(), shape.to_vec(), dtype))
+    }
+}
+
+/// Whether two shapes differ only by trailing ones.
+fn same_values(a: &[usize], b: &[usize]) -> bool {
+    let core = |shape: &[usize]| shape.iter().rposition(|&size| size != 1).map_or(0, |last| last + 1);
+    a[..core(a)] == b[..core(b)]
+}
+
+fn strip<T: Clone>(named: &BTreeMap<String, T>, prefix: &str) -> BTreeMap<String, T> {
+    named
+        .range(prefix.to_owned()..)
+        .map_while(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone())))
+        .collect()
+}
+
+/// The network inside a training checkpoint, where it is kept apart.
+fn unwrap_checkpoint(tensors: BTreeMap<String, StoredTensor>) -> BTreeMap<String, StoredTensor> {
+    CHECKPOINT_PARTS
+        .iter()
+        .map(|part| strip(&tensors, part))
+        .find(|network| !network.is_empty())
+        .unwrap_or(tensors)
+}
