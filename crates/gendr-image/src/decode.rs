@@ -7,10 +7,13 @@ mod small;
 mod tiff;
 mod webp;
 
+use moxcms::ColorProfile;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{
-    Error, Format, Limits, Metadata, Notice, Picture, Planes, Result, alpha, exif,
+    Error, Format, Limits, Metadata, Notice, Picture, Planes, Result, alpha,
+    color_space::{self, Stated},
+    exif,
     orientation::Orientation,
     raster::{Layout, Raster},
 };
@@ -57,9 +60,8 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
         Format::Bmp | Format::Pnm | Format::Qoi | Format::Tga => small::decode,
     };
     // Decoders of others may panic on hostile files; nothing of theirs outlives the call.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decoder(bytes, limits)))
-        .unwrap_or_else(|_| Err(Error::input(format!("damaged {} file", format.name()))))?;
-    finish(decoded, format)
+    catch_unwind(AssertUnwindSafe(|| finish(decoder(bytes, limits)?, format)))
+        .unwrap_or_else(|_| Err(Error::input(format!("damaged {} file", format.name()))))
 }
 
 /// An error of a decoder, named after the format.
@@ -76,14 +78,10 @@ fn finish(decoded: Decoded, format: Format) -> Result<Picture> {
     let planes = raster.to_planes()?;
     drop(raster);
     let (mut color, alpha) = separate(planes, layout)?;
-    if layout == Layout::Cmyk {
-        color = ink_to_rgb(&color);
-        let profile = metadata.icc.take().map_or("", |_| " and its ICC profile dropped");
-        notices.push(Notice::converted(format!("CMYK was converted to sRGB{profile}")));
-    }
     if let Some(alpha) = alpha.as_ref().filter(|_| premultiplied) {
         alpha::unmultiply(&mut color, alpha);
     }
+    manage_color(&mut color, layout, &mut metadata, &mut notices);
     let exif_orientation = || metadata.exif.as_deref().and_then(exif::orientation);
     let orientation = orientation
         .or_else(|| exif_orientation().map(Orientation::from_exif))
@@ -119,6 +117,39 @@ fn separate(planes: Planes, layout: Layout) -> Result<(Planes, Option<Planes>)> 
     let color = Planes::from_vec(data.len() / area, height, width, data)?;
     let alpha = alpha.map(|data| Planes::from_vec(1, height, width, data)).transpose()?;
     Ok((color, alpha))
+}
+
+/// Brings colours that could not be brought back to their own space to sRGB, for good.
+fn manage_color(color: &mut Planes, layout: Layout, metadata: &mut Metadata, notices: &mut Vec<Notice>) {
+    if layout == Layout::Cmyk {
+        let profile = metadata.icc.take();
+        let parsed = profile.as_deref().and_then(|icc| ColorProfile::new_from_slice(icc).ok());
+        let managed = parsed.and_then(|parsed| color_space::tables_to_srgb(&parsed, color));
+        let how = match (&managed, &profile) {
+            (Some(_), _) => "CMYK was converted to sRGB by its profile",
+            (None, Some(_)) => "CMYK was converted to sRGB without its profile, which cannot be used",
+            (None, None) => "CMYK was converted to sRGB without a profile",
+        };
+        *color = managed.unwrap_or_else(|| ink_to_rgb(color));
+        notices.push(Notice::converted(how));
+        return;
+    }
+    match color_space::stated(metadata, layout.is_grey()) {
+        Stated::Srgb | Stated::Simple(_) => {}
+        Stated::Tables(profile) => {
+            if let Some(converted) = color_space::tables_to_srgb(&profile, color) {
+                *color = converted;
+                metadata.icc = None;
+                notices
+                    .push(Notice::converted("colours were converted to sRGB: their profile leads one way"));
+            }
+        }
+        Stated::Unknown => {
+            notices.push(Notice::converted(
+                "colours are taken for sRGB: their colour space is not one that can be used",
+            ));
+        }
+    }
 }
 
 /// Ink without a profile: each ink and black take light away.

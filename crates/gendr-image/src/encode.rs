@@ -5,7 +5,9 @@ mod png;
 mod tiff;
 mod webp;
 
-use crate::{Depth, Error, Metadata, Notice, OutputFormat, Picture, Planes, Result, exif, raster::Raster};
+use crate::{
+    Depth, Error, Metadata, Notice, OutputFormat, Picture, Planes, Result, color_space, exif, raster::Raster,
+};
 
 /// What file is wanted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -136,6 +138,10 @@ fn prepare_metadata(picture: &Picture, options: &EncodeOptions, notices: &mut Ve
     if options.strip == Strip::All {
         metadata = Metadata { icc: metadata.icc, png_color: metadata.png_color, ..Metadata::default() };
     }
+    if options.format != OutputFormat::Png && metadata.icc.is_none() {
+        // Only PNG has chunks of its own for colour.
+        metadata.icc = color_space::as_icc(metadata.png_color);
+    }
     if let Some(exif) = &mut metadata.exif {
         exif::set_upright(exif);
         exif::set_dimensions(exif, picture.width() as u32, picture.height() as u32);
@@ -181,15 +187,3 @@ fn note_dropped(what: &str, format: OutputFormat, present: bool, notices: &mut V
             .push(Notice::dropped(format!("{what} dropped: {} has no place for it", format.format().name())));
     }
 }
-
-/// Whether PNG's colour statements say anything but sRGB.
-fn has_own_color_space(metadata: &Metadata) -> bool {
-    let color = metadata.png_color;
-    let srgb_points = color.cicp.is_none_or(|points| points[..2] == [1, 13]);
-    let only_gamma = color.gamma.is_some_and(|gamma| gamma.abs_diff(45_455) > 50);
-    metadata.icc.is_none()
-        && color.srgb_intent.is_none()
-        && (!srgb_points || only_gamma || color.chromaticities.is_some_and(|c| c != SRGB_CHROMATICITIES))
-}
-
-const SRGB_CHROMATICITIES: [u32; 8] = [31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000];

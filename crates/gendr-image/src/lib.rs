@@ -2,6 +2,7 @@
 
 mod alpha;
 mod color_fix;
+mod color_space;
 mod decode;
 mod encode;
 mod error;
@@ -22,6 +23,7 @@ mod resize;
 mod tile;
 
 pub use color_fix::{ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics};
+pub use color_space::ColorSpace;
 pub use decode::decode;
 pub use encode::{EncodeOptions, Encoded, Strip, encode};
 pub use error::{Error, ErrorKind, Result};

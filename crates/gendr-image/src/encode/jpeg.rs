@@ -2,7 +2,7 @@
 
 use jpeg_encoder::{ColorType, Encoder, PixelDensity, PixelDensityUnit, SamplingFactor};
 
-use super::{failed, has_own_color_space, note_dropped};
+use super::{failed, note_dropped};
 use crate::{
     Density, DensityUnit, Error, Metadata, Notice, OutputFormat, Result,
     decode::segments::{ICC, PHOTOSHOP, XMP, marker},
@@ -83,6 +83,5 @@ fn segments(metadata: &Metadata, notices: &mut Vec<Notice>) -> Vec<u8> {
     for text in others {
         note_dropped(&format!("the text {}", text.keyword), OutputFormat::Jpeg, true, notices);
     }
-    note_dropped("PNG's colour space", OutputFormat::Jpeg, has_own_color_space(metadata), notices);
     bytes
 }

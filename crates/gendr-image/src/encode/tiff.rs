@@ -5,7 +5,7 @@ use std::io::{Cursor, Seek, SeekFrom, Write};
 use flate2::{Compression, write::ZlibEncoder};
 use rayon::prelude::*;
 
-use super::{has_own_color_space, note_dropped};
+use super::note_dropped;
 use crate::{
     Density, DensityUnit, Depth, Error, Metadata, Notice, OutputFormat, Result,
     decode::tags,
@@ -23,7 +23,6 @@ pub(super) fn encode(raster: &Raster, metadata: &Metadata, notices: &mut Vec<Not
     let mut writer = TiffWriter::new(&mut file, size, raster.layout, raster.samples.depth())?;
     writer.write_rows(&raster.samples)?;
     writer.finish(metadata)?;
-    note_dropped("PNG's colour space", OutputFormat::Tiff, has_own_color_space(metadata), notices);
     for text in &metadata.texts {
         note_dropped(&format!("the text {}", text.keyword), OutputFormat::Tiff, true, notices);
     }

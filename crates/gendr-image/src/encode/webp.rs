@@ -2,7 +2,7 @@
 
 use image_webp::{ColorType, WebPEncoder};
 
-use super::{failed, has_own_color_space, note_dropped};
+use super::{failed, note_dropped};
 use crate::{
     Error, Metadata, Notice, OutputFormat, Result,
     raster::{Layout, Raster, Samples},
@@ -27,7 +27,6 @@ pub(super) fn encode(raster: &Raster, metadata: &Metadata, notices: &mut Vec<Not
     let mut drop = |what: &str, present| note_dropped(what, OutputFormat::Webp, present, notices);
     drop("IPTC", metadata.iptc.is_some());
     drop("density", metadata.density.is_some());
-    drop("PNG's colour space", has_own_color_space(metadata));
     for text in &metadata.texts {
         drop(&format!("the text {}", text.keyword), true);
     }

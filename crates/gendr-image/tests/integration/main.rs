@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod color_fix;
+mod color_space;
 mod decode;
 mod encode;
 mod file;
