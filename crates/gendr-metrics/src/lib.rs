@@ -3,21 +3,41 @@
 //! Pictures are [`gendr_image::Planes`] in `0..=1`, one plane (grey) or three (R'G'B'). A metric either returns a finite
 //! number or an error that says why this picture has none; nothing turns into NaN. Sums are formed in double
 //! precision and in a fixed order, so that a score does not depend on the number of threads.
+//!
+//! For one pair call a metric ([`psnr()`], [`Ssim::score`], [`Niqe::score`] ...). For folders, match the files with
+//! [`pair_by_name`], score them with [`evaluate`], which keeps a few pictures in memory at a time, and hand the
+//! [`Evaluation`] to [`write_json_lines`], [`write_csv`], [`markdown_table`] or [`compare`].
 
 mod color_error;
+mod compare;
 mod detail;
+mod evaluate;
 mod levels;
+mod metric;
 mod niqe;
+mod pairing;
 mod psnr;
+mod sample;
+mod scores;
 mod ssim;
 mod ssimulacra2;
+mod statistics;
+mod tables;
 mod window;
 
 pub use color_error::{COLOR_BLOCK, block_color_error, color_error};
+pub use compare::{Comparison, MethodComparison, SIGNIFICANCE, compare};
 pub use detail::{DetailScores, detail_scores};
+pub use evaluate::{EvaluateOptions, Evaluation, REFERENCE_MARGIN, Row, evaluate, evaluate_pair};
 pub use gendr_image::{Error, ErrorKind, Result};
 pub use levels::{Luma, crop_border};
+pub use metric::{Direction, Metric, MetricInfo, Needs, built_in_metric, built_in_metrics};
 pub use niqe::{Niqe, NiqeModel};
+pub use pairing::{Pair, Pairing, pair_by_name};
 pub use psnr::{PSNR_CEILING, low_resolution_psnr, psnr, psnr_y};
+pub use sample::Sample;
+pub use scores::Scores;
 pub use ssim::{Ssim, ms_ssim};
 pub use ssimulacra2::ssimulacra2;
+pub use statistics::{PairedDifference, Summary};
+pub use tables::{markdown_table, write_csv, write_json_lines};

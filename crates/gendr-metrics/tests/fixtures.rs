@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-use gendr_image::Planes;
+use gendr_image::{Limits, Planes};
 use gendr_metrics::{Luma, Niqe, NiqeModel, Ssim, crop_border, ms_ssim, psnr, psnr_y, ssimulacra2};
 use serde_json::Value;
 
@@ -32,17 +32,8 @@ fn score_files() -> Vec<Value> {
 }
 
 fn picture(name: &str) -> Planes {
-    let file = fs::File::open(folder().join("images").join(format!("{name}.png"))).unwrap();
-    let mut reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
-    let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut bytes).unwrap();
-    assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Rgb, png::BitDepth::Eight));
-    let (width, height) = (info.width as usize, info.height as usize);
-    let planar = (0..3 * width * height).map(|index| {
-        let (channel, pixel) = (index / (width * height), index % (width * height));
-        f32::from(bytes[3 * pixel + channel]) / 255.0
-    });
-    Planes::from_vec(3, height, width, planar.collect()).unwrap()
+    let path = folder().join("images").join(format!("{name}.png"));
+    gendr_image::read(&path, &Limits::default()).unwrap().color
 }
 
 fn check(what: &str, got: f64, wanted: f64, tolerance: &Value) {

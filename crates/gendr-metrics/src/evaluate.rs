@@ -1,0 +1,159 @@
+//! Scores of a folder of pictures, a few in memory at a time.
+
+use std::{ops::ControlFlow, path::Path};
+
+use gendr_image::{Error, Limits, Planes, Result};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::{
+    metric::{Metric, MetricInfo, Needs},
+    pairing::Pair,
+    sample::Sample,
+    scores::Scores,
+    statistics::Summary,
+};
+
+/// A reference that is larger than the output by at most this many pixels a side loses them at the right and at the bottom:
+/// what remains when a picture is cut to a multiple of the scale before it is made small.
+pub const REFERENCE_MARGIN: usize = 7;
+
+/// How to score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EvaluateOptions {
+    /// Pixels cut from every side of the output and the reference before scoring; usually the scale.
+    pub border: usize,
+    /// What one picture may cost.
+    pub limits: Limits,
+}
+
+/// The scores of one picture.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Row {
+    /// The picture's name.
+    pub name: String,
+    /// The metrics it has a score for.
+    pub metrics: Scores,
+    /// Why scores are missing, and what was done to the pictures before scoring.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// The scores of a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluation {
+    /// The metrics, in the order of tables.
+    pub metrics: Vec<MetricInfo>,
+    /// One for each picture, in the order of the pairs.
+    pub rows: Vec<Row>,
+}
+
+impl Evaluation {
+    /// The scores of one metric, in the order of the rows that have it.
+    pub fn scores(&self, id: &str) -> Vec<f64> {
+        self.rows.iter().filter_map(|row| row.metrics.get(id)).collect()
+    }
+
+    /// The distribution of one metric; `None` where no picture has a score.
+    pub fn summary(&self, id: &str) -> Option<Summary> {
+        Summary::of(&self.scores(id))
+    }
+
+    /// The mean of each metric that has any score.
+    pub fn means(&self) -> Scores {
+        let mean = |info: &MetricInfo| {
+            let scores = self.scores(info.id);
+            (!scores.is_empty()).then(|| (info.id, scores.iter().sum::<f64>() / scores.len() as f64))
+        };
+        self.metrics.iter().filter_map(mean).collect()
+    }
+}
+
+/// Scores every pair with every metric that its files allow. Pictures are decoded as they are needed, about two for each
+/// thread of the current rayon pool at a time. A picture that cannot be read or scored has a row that says why.
+///
+/// `progress` sees each row, in order, and may stop the evaluation, which then ends with the rows so far.
+pub fn evaluate(
+    pairs: &[Pair],
+    metrics: &[Box<dyn Metric>],
+    options: &EvaluateOptions,
+    mut progress: impl FnMut(&Row) -> ControlFlow<()>,
+) -> Evaluation {
+    let infos = metrics.iter().map(|metric| *metric.info()).collect();
+    let mut evaluation = Evaluation { metrics: infos, rows: Vec::with_capacity(pairs.len()) };
+    // Batches bound the memory: a waiting thread may take up another picture, but only of its batch.
+    for batch in pairs.chunks(2 * rayon::current_num_threads()) {
+        let rows: Vec<Row> =
+            batch.par_iter().with_max_len(1).map(|pair| evaluate_pair(pair, metrics, options)).collect();
+        for row in rows {
+            let flow = progress(&row);
+            evaluation.rows.push(row);
+            if flow.is_break() {
+                return evaluation;
+            }
+        }
+    }
+    evaluation
+}
+
+/// Scores one pair.
+pub fn evaluate_pair(pair: &Pair, metrics: &[Box<dyn Metric>], options: &EvaluateOptions) -> Row {
+    let mut row = Row { name: pair.name.clone(), ..Row::default() };
+    let sample = match load(pair, options, &mut row.notes) {
+        Ok(sample) => sample,
+        Err(error) => {
+            row.notes.push(error.to_string());
+            return row;
+        }
+    };
+    for metric in metrics {
+        let info = metric.info();
+        let has_files = match info.needs {
+            Needs::Output => true,
+            Needs::Reference => pair.reference.is_some(),
+            Needs::Input => pair.input.is_some(),
+        };
+        if !has_files {
+            continue;
+        }
+        match metric.score(&sample) {
+            Ok(score) if score.is_finite() => row.metrics.push(info.id, score),
+            Ok(_) => row.notes.push(format!("{}: not a finite number", info.id)),
+            Err(error) => row.notes.push(format!("{}: {error}", info.id)),
+        }
+    }
+    row
+}
+
+fn load(pair: &Pair, options: &EvaluateOptions, notes: &mut Vec<String>) -> Result<Sample> {
+    let mut read = |path: &Path| -> Result<Planes> {
+        let picture = gendr_image::read(path, &options.limits)?;
+        if picture.alpha.is_some() {
+            notes.push(format!("opacity is not scored: {}", path.display()));
+        }
+        Ok(picture.color)
+    };
+    let output = read(&pair.output)?;
+    let reference = pair.reference.as_deref().map(&mut read).transpose()?;
+    let input = pair.input.as_deref().map(&mut read).transpose()?;
+    let reference = match reference {
+        Some(reference) => Some(fit(reference, &output, notes)?),
+        None => None,
+    };
+    Sample::new(output, reference, input, options.border)
+}
+
+/// Cuts a reference that is a little too large.
+fn fit(reference: Planes, output: &Planes, notes: &mut Vec<String>) -> Result<Planes> {
+    let (width, height) = (output.width(), output.height());
+    if (reference.width(), reference.height()) == (width, height) {
+        return Ok(reference);
+    }
+    let fits = |reference: usize, output: usize| (output..=output + REFERENCE_MARGIN).contains(&reference);
+    let sizes = format!("{width}x{height} and {}x{}", reference.width(), reference.height());
+    if !fits(reference.width(), width) || !fits(reference.height(), height) {
+        return Err(Error::input(format!("output and reference differ in size: {sizes}")));
+    }
+    notes.push(format!("the reference was cut to the output's size: {sizes}"));
+    reference.crop(0, 0, width, height)
+}
