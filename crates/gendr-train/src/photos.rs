@@ -2,7 +2,7 @@
 
 use crate::{Error, Result, files};
 use gendr_degrade::Draws;
-use gendr_image::{Planes, Rect, Resampling, Resize};
+use gendr_image::{Limits, Planes, Rect, Resampling, Resize};
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -138,23 +138,8 @@ fn gradient_energy(picture: &Planes) -> f32 {
 
 /// Reads a picture as RGB in `[0, 1]`.
 fn decode(path: &Path) -> Result<Planes> {
-    use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
-    let bytes = files::read(path)?;
-    let mut decoder = JpegDecoder::new_with_options(
-        ZCursor::new(&bytes),
-        zune_jpeg::zune_core::options::DecoderOptions::default()
-            .jpeg_set_out_colorspace(zune_jpeg::zune_core::colorspace::ColorSpace::RGB),
-    );
-    let damaged = |error: &dyn std::fmt::Display| {
-        Error::input(format!("not a readable JPEG, {error}: {}", path.display()))
-    };
-    let pixels = decoder.decode().map_err(|error| damaged(&error))?;
-    let (width, height) = decoder.dimensions().ok_or_else(|| damaged(&"no size"))?;
-    let mut planes = Planes::filled(3, height, width, 0.0);
-    for channel in 0..3 {
-        for (value, pixel) in planes.plane_mut(channel).iter_mut().zip(pixels.chunks_exact(3)) {
-            *value = f32::from(pixel[channel]) / 255.0;
-        }
-    }
-    Ok(planes)
+    let picture = gendr_image::decode(&files::read(path)?, &Limits::default());
+    let named =
+        |error: gendr_image::Error| Error::input(format!("{error}: {}", path.display())).with_source(error);
+    Ok(picture.map_err(named)?.color)
 }
