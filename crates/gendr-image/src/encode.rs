@@ -7,6 +7,7 @@ mod webp;
 
 use crate::{
     Depth, Error, Metadata, Notice, OutputFormat, Picture, Planes, Result, color_space, exif, raster::Raster,
+    xmp,
 };
 
 /// What file is wanted.
@@ -148,6 +149,24 @@ fn prepare_metadata(picture: &Picture, options: &EncodeOptions, notices: &mut Ve
         exif::remove_thumbnail(exif);
         if options.strip == Strip::Gps {
             exif::remove_gps(exif);
+        }
+    }
+    if let Some(packet) = &mut metadata.xmp {
+        let (width, height) = (picture.width().to_string(), picture.height().to_string());
+        for (name, value) in [
+            ("tiff:Orientation", "1"),
+            ("tiff:ImageWidth", &width),
+            ("tiff:ImageLength", &height),
+            ("exif:PixelXDimension", &width),
+            ("exif:PixelYDimension", &height),
+        ] {
+            xmp::set(packet, name, value);
+        }
+        if options.strip == Strip::Gps && !xmp::remove_all(packet, "exif:GPS") {
+            metadata.xmp = None;
+            notices.push(Notice::dropped(
+                "the XMP packet was dropped: it may hold a place and cannot be edited",
+            ));
         }
     }
     if picture.grey && metadata.icc.as_deref().is_some_and(|profile| !is_grey_profile(profile)) {

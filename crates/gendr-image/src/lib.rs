@@ -21,6 +21,7 @@ mod raster;
 mod rect;
 mod resize;
 mod tile;
+mod xmp;
 
 pub use color_fix::{ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics};
 pub use color_space::ColorSpace;

@@ -209,6 +209,29 @@ fn stripping_removes_what_is_not_color() {
 }
 
 #[test]
+fn stripping_the_place_removes_it_from_exif_and_xmp_alone() {
+    let mut picture = described();
+    // A GPS directory with one rational, at the end of the block.
+    let mut exif = picture.metadata.exif.take().unwrap();
+    let maker = exif.windows(4).position(|bytes| bytes == b"\x0f\x01\x02\0").unwrap();
+    exif[maker..maker + 12].copy_from_slice(b"\x25\x88\x04\0\x01\0\0\0\x60\0\0\0");
+    exif.extend(b"\x01\0\x02\0\x05\0\x03\0\0\0\x72\0\0\0\0\0\0\0place here and place there");
+    picture.metadata.exif = Some(exif);
+    picture.metadata.xmp =
+        Some(b"<rdf:RDF exif:GPSLatitude=\"52,30N\" dc:title=\"kept\"></rdf:RDF>".to_vec());
+    for format in FORMATS {
+        let options = EncodeOptions { strip: Strip::Gps, ..EncodeOptions::new(format) };
+        let encoded = encode(&picture, &options).unwrap().bytes;
+        let got = decode(&encoded, &Limits::default()).unwrap().metadata;
+        assert_eq!(got.xmp.as_deref(), Some(&b"<rdf:RDF dc:title=\"kept\"></rdf:RDF>"[..]), "{format:?}");
+        let exif = got.exif.unwrap();
+        assert!(exif.windows(8).any(|bytes| bytes == b"maker-no"), "{format:?}");
+        assert!(!exif.windows(10).any(|bytes| bytes == b"place here"), "{format:?}");
+        assert!(!encoded.windows(10).any(|bytes| bytes == b"place here"), "{format:?}");
+    }
+}
+
+#[test]
 fn a_color_profile_never_lands_on_grey_samples() {
     let mut grey = base("grey");
     grey.metadata.icc = Some(profile(b"RGB ", 200));
