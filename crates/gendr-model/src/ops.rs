@@ -8,10 +8,14 @@ mod cpu;
 
 use burn::{
     backend::Dispatch,
-    tensor::{DType, Tensor, activation, module, ops::ConvOptions},
+    tensor::{Tensor, activation, module, ops::ConvOptions},
 };
-use cpu::Kernels;
+use cpu::{
+    AttentionKernels, ConvKernels, FusedConvKernels, FusedLinearKernels, GroupNormKernels, LayerNormKernels,
+    LinearKernels, MomentKernels, RectifierKernels,
+};
 pub use gendr_kernels::Padding;
+use gendr_kernels::Rectifier;
 
 /// Largest number of attention scores held at once: 64 MiB in f32.
 const MAX_SCORES: usize = 1 << 24;
@@ -43,10 +47,21 @@ pub fn conv2d(
 ) -> Tensor<4> {
     let weight = widen(weight, &x);
     let bias = bias.map(|bias| widen(bias, &x));
-    let y = if x.dtype() == DType::F32 && cpu::has_conv2d(x.dims(), weight.dims(), stride, padding) {
-        let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[0]], &x.device()));
+    let square = weight.dims()[2] == weight.dims()[3];
+    if let Some(activation) = activation.filter(|_| square && cpu::takes_fused(&x)) {
+        let slopes = match activation {
+            Activation::LeakyRelu { slope } => Tensor::full([1], slope, &x.device()),
+            Activation::PRelu { slopes } => widen(slopes.clone(), &x),
+        };
+        let bias = bias_or_zeros(bias, &weight).into_dispatch();
         let [x, weight] = [x, weight].map(Tensor::into_dispatch);
-        Tensor::from_dispatch(Dispatch::kernel_conv2d(x, weight, bias.into_dispatch(), stride, padding))
+        let y = Dispatch::kernel_conv2d_rectified(x, weight, bias, slopes.into_dispatch(), stride, padding);
+        return Tensor::from_dispatch(y);
+    }
+    let y = if square && cpu::takes(&x) {
+        let bias = bias_or_zeros(bias, &weight).into_dispatch();
+        let [x, weight] = [x, weight].map(Tensor::into_dispatch);
+        Tensor::from_dispatch(Dispatch::kernel_conv2d(x, weight, bias, stride, padding))
     } else {
         let pads = [(padding.top, padding.bottom), (padding.left, padding.right)];
         module::conv2d(x, weight, bias, ConvOptions::new_with_padding([stride, stride], pads, [1, 1], 1))
@@ -82,15 +97,33 @@ pub fn upsample_nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
 
 /// x · `weight`ᵀ + `bias` over the last axis; `weight` is `[out, in]`.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    let weight = widen(weight, &x).transpose();
+    let weight = widen(weight, &x);
     let bias = bias.map(|bias| widen(bias, &x));
-    module::linear(x, weight, bias)
+    if cpu::takes(&x) {
+        let bias = bias_or_zeros(bias, &weight).into_dispatch();
+        return Tensor::from_dispatch(Dispatch::kernel_linear(
+            x.into_dispatch(),
+            weight.into_dispatch(),
+            bias,
+        ));
+    }
+    module::linear(x, weight.transpose(), bias)
 }
 
 /// A linear layer to twice `c` channels, then value · gelu(gate) of its two halves (GEGLU):
 /// `[n, tokens, in]` to `[n, tokens, c]`.
 pub fn geglu(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
-    let [value, gate] = halves(linear(x, weight, bias), 2);
+    if cpu::takes_fused(&x) {
+        let weight = widen(weight, &x);
+        let bias = bias_or_zeros(bias.map(|bias| widen(bias, &x)), &weight).into_dispatch();
+        let y = Dispatch::kernel_linear_geglu(x.into_dispatch(), weight.into_dispatch(), bias);
+        return Tensor::from_dispatch(y);
+    }
+    let y = linear(x, weight, bias);
+    if cpu::takes(&y) {
+        return Tensor::from_dispatch(Dispatch::kernel_geglu(y.into_dispatch()));
+    }
+    let [value, gate] = halves(y, 2);
     value * gelu_erf(gate)
 }
 
@@ -99,6 +132,10 @@ pub fn geglu(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor
 ///
 /// Queries go in chunks so that the scores stay small whatever the number of tokens.
 pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usize) -> Tensor<3> {
+    if cpu::takes(&query) {
+        let [query, key, value] = [query, key, value].map(Tensor::into_dispatch);
+        return Tensor::from_dispatch(Dispatch::kernel_attention(query, key, value, heads));
+    }
     let [n, queries, c] = query.dims();
     let keys = key.dims()[1];
     let by_head = |x: Tensor<3>, tokens| x.reshape([n, tokens, heads, c / heads]).swap_dims(1, 2);
@@ -129,6 +166,11 @@ pub struct Moments {
 /// Mean and variance of each of the `groups` groups of channels of `[n, c, h, w]`.
 pub fn group_moments(x: Tensor<4>, groups: usize) -> Moments {
     let n = x.dims()[0];
+    if cpu::takes_fused(&x) {
+        let both = Tensor::<3>::from_dispatch(Dispatch::kernel_group_moments(x.into_dispatch(), groups));
+        let of = |which| both.clone().narrow(0, which, 1).reshape([n, groups]);
+        return Moments { mean: of(0), variance: of(1) };
+    }
     let x = x.reshape([n as i32, groups as i32, -1]);
     let mean = x.clone().mean_dim(2);
     let variance = (x - mean.clone()).square().mean_dim(2);
@@ -148,9 +190,17 @@ pub fn group_norm(
     with_silu: bool,
 ) -> Tensor<4> {
     let [n, c, h, w] = x.dims();
-    if moments.is_none() && x.dtype() == DType::F32 {
+    if moments.is_none() && cpu::takes(&x) {
         let [weight, bias] = [weight, bias].map(|parameter| widen(parameter, &x).into_dispatch());
         let y = Dispatch::kernel_group_norm(x.into_dispatch(), weight, bias, groups, epsilon, with_silu);
+        return Tensor::from_dispatch(y);
+    }
+    if let Some(moments) = moments.filter(|_| cpu::takes_fused(&x)) {
+        let [weight, bias] = [weight, bias].map(|parameter| widen(parameter, &x).into_dispatch());
+        let [mean, variance] =
+            [&moments.mean, &moments.variance].map(|moment| moment.clone().into_dispatch());
+        let x = x.into_dispatch();
+        let y = Dispatch::kernel_group_norm_by(x, mean, variance, weight, bias, groups, epsilon, with_silu);
         return Tensor::from_dispatch(y);
     }
     let own;
@@ -174,16 +224,26 @@ pub fn group_norm(
 pub fn layer_norm(x: Tensor<3>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<3> {
     let weight = widen(weight, &x);
     let bias = widen(bias, &x);
+    if cpu::takes(&x) {
+        let [weight, bias] = [weight, bias].map(Tensor::into_dispatch);
+        return Tensor::from_dispatch(Dispatch::kernel_layer_norm(x.into_dispatch(), weight, bias, epsilon));
+    }
     module::layer_norm(x, weight, Some(bias), epsilon)
 }
 
 /// x · sigmoid(x).
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if cpu::takes(&x) {
+        return Tensor::from_dispatch(Dispatch::kernel_rectify(x.into_dispatch(), Rectifier::Silu));
+    }
     activation::silu(x)
 }
 
 /// x · Φ(x) with the exact normal distribution function.
 pub fn gelu_erf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if cpu::takes(&x) {
+        return Tensor::from_dispatch(Dispatch::kernel_rectify(x.into_dispatch(), Rectifier::Gelu));
+    }
     activation::gelu(x)
 }
 
@@ -216,6 +276,11 @@ pub fn pixel_shuffle(x: Tensor<4>, factor: usize) -> Tensor<4> {
 pub fn halves<const D: usize>(x: Tensor<D>, axis: usize) -> [Tensor<D>; 2] {
     let half = x.dims()[axis] / 2;
     [x.clone().narrow(axis, 0, half), x.narrow(axis, half, half)]
+}
+
+/// `bias`, or zeros for as many outputs as `weight` has rows.
+fn bias_or_zeros<const D: usize>(bias: Option<Tensor<1>>, weight: &Tensor<D>) -> Tensor<1> {
+    bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[0]], &weight.device()))
 }
 
 /// `parameter` in the number type of `like`.

@@ -1,0 +1,163 @@
+//! Linear layers and their gate.
+
+use burn::backend::{
+    Autodiff, Backend, Flex, TensorMetadata,
+    autodiff::{
+        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+        grads::Gradients,
+        ops::{Backward, Ops, OpsKind},
+    },
+    backend_extension,
+    tensor::FloatTensor,
+};
+use burn::tensor::Shape;
+use burn_flex::FlexTensor;
+use gendr_kernels::LinearShape;
+
+use super::{Dense, tensor};
+
+/// Linear layers with gradients.
+#[backend_extension(Flex, Autodiff)]
+pub(in crate::ops) trait LinearKernels: Backend {
+    /// x · `weight`ᵀ + `bias` over the last axis; `weight` is `[out, in]`.
+    fn kernel_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Value · gelu(gate) of the two halves of the last axis.
+    fn kernel_geglu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// A linear layer with its gate, for restoring.
+#[backend_extension(Flex)]
+pub(in crate::ops) trait FusedLinearKernels: Backend {
+    /// [`LinearKernels::kernel_geglu`] of [`LinearKernels::kernel_linear`].
+    fn kernel_linear_geglu(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+impl LinearKernels for Flex {
+    fn kernel_linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let shape = linear_shape(&x, weight.shape()[0]);
+        let size = with_last(x.shape(), shape.out_features);
+        let mut y = vec![0.0; shape.rows * shape.out_features];
+        let [x, weight, bias] = [x, weight, bias].map(Dense::new);
+        gendr_kernels::linear(&shape, x.values(), weight.values(), Some(bias.values()), &mut y);
+        tensor(y, size)
+    }
+
+    fn kernel_geglu(x: FlexTensor) -> FlexTensor {
+        let size = x.shape();
+        let features = size[size.num_dims() - 1] / 2;
+        let mut y = vec![0.0; size.num_elements() / 2];
+        gendr_kernels::geglu(features, Dense::new(x).values(), &mut y);
+        tensor(y, with_last(size, features))
+    }
+}
+
+impl FusedLinearKernels for Flex {
+    fn kernel_linear_geglu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let shape = linear_shape(&x, weight.shape()[0] / 2);
+        let size = with_last(x.shape(), shape.out_features);
+        let mut y = vec![0.0; shape.rows * shape.out_features];
+        let [x, weight, bias] = [x, weight, bias].map(Dense::new);
+        gendr_kernels::linear_geglu(&shape, x.values(), weight.values(), Some(bias.values()), &mut y);
+        tensor(y, size)
+    }
+}
+
+impl<C: CheckpointStrategy> LinearKernels for Autodiff<Flex, C> {
+    fn kernel_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let (x, weight, bias) = (x.into_primitive(), weight.into_primitive(), bias.into_primitive());
+        match LinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = Flex::kernel_linear(x.clone(), weight.clone(), bias);
+                prep.finish((x, weight), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(Flex::kernel_linear(x, weight, bias)),
+        }
+    }
+
+    fn kernel_geglu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let x = x.into_primitive();
+        match GegluBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = Flex::kernel_geglu(x.clone());
+                prep.finish(x, y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(Flex::kernel_geglu(x)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LinearBackward;
+
+impl Backward<Flex, 3> for LinearBackward {
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let grad = Dense::new(grads.consume::<Flex>(&ops.node));
+        let (x, weight) = ops.state;
+        let (shape, size) = (linear_shape(&x, weight.shape()[0]), x.shape());
+        let [x_node, weight_node, bias_node] = ops.parents;
+        if let Some(node) = x_node {
+            let mut out = vec![0.0; shape.rows * shape.in_features];
+            let weight = Dense::new(weight);
+            gendr_kernels::linear_backward_input(&shape, grad.values(), weight.values(), &mut out);
+            grads.register::<Flex>(node.id, tensor(out, size));
+        }
+        if let Some(node) = weight_node {
+            let mut out = vec![0.0; shape.in_features * shape.out_features];
+            gendr_kernels::linear_backward_weight(&shape, Dense::new(x).values(), grad.values(), &mut out);
+            grads.register::<Flex>(node.id, tensor(out, [shape.out_features, shape.in_features]));
+        }
+        if let Some(node) = bias_node {
+            let mut out = vec![0.0; shape.out_features];
+            gendr_kernels::linear_backward_bias(&shape, grad.values(), &mut out);
+            grads.register::<Flex>(node.id, tensor(out, [shape.out_features]));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct GegluBackward;
+
+impl Backward<Flex, 1> for GegluBackward {
+    type State = FlexTensor;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let grad = Dense::new(grads.consume::<Flex>(&ops.node));
+        let size = ops.state.shape();
+        if let [Some(node)] = ops.parents {
+            let mut out = vec![0.0; size.num_elements()];
+            let features = size[size.num_dims() - 1] / 2;
+            gendr_kernels::geglu_backward(features, Dense::new(ops.state).values(), grad.values(), &mut out);
+            grads.register::<Flex>(node.id, tensor(out, size));
+        }
+    }
+}
+
+fn linear_shape(x: &FlexTensor, out_features: usize) -> LinearShape {
+    let x = x.shape();
+    let in_features = x[x.num_dims() - 1];
+    LinearShape { rows: x.num_elements() / in_features.max(1), in_features, out_features }
+}
+
+/// A shape with another last axis.
+fn with_last(mut shape: Shape, last: usize) -> Shape {
+    let axis = shape.num_dims() - 1;
+    shape[axis] = last;
+    shape
+}
