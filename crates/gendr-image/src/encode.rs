@@ -2,6 +2,7 @@
 
 mod jpeg;
 mod png;
+mod strips;
 mod tiff;
 mod webp;
 
@@ -9,6 +10,8 @@ use crate::{
     Depth, Error, Metadata, Notice, OutputFormat, Picture, Planes, Result, color_space, exif, raster::Raster,
     xmp,
 };
+
+pub use strips::StripWriter;
 
 /// What file is wanted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,7 +76,8 @@ pub fn encode(picture: &Picture, options: &EncodeOptions) -> Result<Encoded> {
     }
     check_size(options.format, picture.width(), picture.height())?;
     let mut notices = Vec::new();
-    let metadata = prepare_metadata(picture, options, &mut notices);
+    let size = (picture.width(), picture.height());
+    let metadata = prepare_metadata(picture, size, options, &mut notices);
     let depth = choose_depth(picture.depth, options, &mut notices);
     let opaque = (options.format == OutputFormat::Jpeg).then(|| over_white(picture)).flatten();
     if opaque.is_some() {
@@ -134,7 +138,12 @@ fn choose_depth(source: Depth, options: &EncodeOptions, notices: &mut Vec<Notice
 }
 
 /// Metadata that are true of the new file.
-fn prepare_metadata(picture: &Picture, options: &EncodeOptions, notices: &mut Vec<Notice>) -> Metadata {
+fn prepare_metadata(
+    picture: &Picture,
+    (width, height): (usize, usize),
+    options: &EncodeOptions,
+    notices: &mut Vec<Notice>,
+) -> Metadata {
     let mut metadata = picture.metadata.clone();
     if options.strip == Strip::All {
         metadata = Metadata { icc: metadata.icc, png_color: metadata.png_color, ..Metadata::default() };
@@ -145,14 +154,14 @@ fn prepare_metadata(picture: &Picture, options: &EncodeOptions, notices: &mut Ve
     }
     if let Some(exif) = &mut metadata.exif {
         exif::set_upright(exif);
-        exif::set_dimensions(exif, picture.width() as u32, picture.height() as u32);
+        exif::set_dimensions(exif, width as u32, height as u32);
         exif::remove_thumbnail(exif);
         if options.strip == Strip::Gps {
             exif::remove_gps(exif);
         }
     }
     if let Some(packet) = &mut metadata.xmp {
-        let (width, height) = (picture.width().to_string(), picture.height().to_string());
+        let (width, height) = (width.to_string(), height.to_string());
         for (name, value) in [
             ("tiff:Orientation", "1"),
             ("tiff:ImageWidth", &width),

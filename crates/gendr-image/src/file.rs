@@ -86,6 +86,14 @@ impl AtomicFile {
         Ok(result)
     }
 
+    /// A second handle to the file, for writers that want to own one.
+    ///
+    /// # Errors
+    /// A resource or I/O error where the system has no handles left.
+    pub fn handle(&self) -> Result<File> {
+        self.file()?.try_clone().map_err(|error| explain(error, &self.path))
+    }
+
     /// Syncs the file and gives it its name.
     ///
     /// # Errors

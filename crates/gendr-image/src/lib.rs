@@ -26,7 +26,7 @@ mod xmp;
 pub use color_fix::{ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics};
 pub use color_space::ColorSpace;
 pub use decode::decode;
-pub use encode::{EncodeOptions, Encoded, Strip, encode};
+pub use encode::{EncodeOptions, Encoded, Strip, StripWriter, encode};
 pub use error::{Error, ErrorKind, Result};
 pub use file::{AtomicFile, read, read_file, write_atomic};
 pub use format::{Format, OutputFormat};

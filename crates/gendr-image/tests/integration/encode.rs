@@ -1,8 +1,10 @@
 //! What is written can be read, and nothing is lost on the way.
 
+use std::io::Cursor;
+
 use gendr_image::{
-    Density, DensityUnit, Depth, EncodeOptions, ErrorKind, Limits, OutputFormat, Picture, Planes, Strip,
-    Text, decode, encode,
+    AtomicFile, Density, DensityUnit, Depth, EncodeOptions, ErrorKind, Limits, OutputFormat, Picture, Planes,
+    Strip, StripWriter, Text, decode, encode, read,
 };
 use proptest::prelude::*;
 
@@ -66,6 +68,41 @@ proptest! {
     }
 
     #[test]
+    fn strips_make_the_same_picture(
+        width in 1..40usize,
+        heights in prop::collection::vec(1..30usize, 1..6),
+        grey: bool,
+        alpha: bool,
+        format in prop::sample::select(vec![OutputFormat::Png, OutputFormat::Tiff]),
+        depth in prop::sample::select(vec![Depth::Eight, Depth::Sixteen, Depth::Float]),
+    ) {
+        let height = heights.iter().sum();
+        let mut picture = synthetic(width, height);
+        picture.grey = grey;
+        picture.depth = depth;
+        if !alpha {
+            picture.alpha = None;
+        }
+        let options = EncodeOptions::new(format);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("strips");
+        let file = AtomicFile::create(&path, &[]).unwrap();
+        let (mut writer, _) =
+            StripWriter::new(file.handle().unwrap(), &picture, (width, height), &options).unwrap();
+        let mut from = 0;
+        for rows in heights {
+            let strip = |planes: &Planes| planes.crop(0, from, width, rows).unwrap();
+            writer.write(&strip(&picture.color), picture.alpha.as_ref().map(strip).as_ref()).unwrap();
+            from += rows;
+        }
+        writer.finish().unwrap();
+        file.commit().unwrap();
+        let got = read(&path, &Limits::default()).unwrap();
+        let want = round_trip(&picture, &options);
+        prop_assert_eq!(got, want);
+    }
+
+    #[test]
     fn whole_levels_do_not_drift(level: u16) {
         for (depth, most) in [(Depth::Eight, 255.0), (Depth::Sixteen, 65_535.0)] {
             let level = f32::from(level) % (most + 1.0);
@@ -125,6 +162,29 @@ fn transparency_in_jpeg_is_laid_over_white_and_told() {
     assert!(encoded.notices.iter().any(|notice| notice.to_string().contains("transparency")));
     let got = decode(&encoded.bytes, &Limits::default()).unwrap();
     assert!(got.color.data().iter().all(|&value| value > 0.99));
+}
+
+#[test]
+fn strips_that_do_not_fit_are_refused() {
+    let picture = base("exact");
+    let size = (picture.width(), 2 * picture.height());
+    let options = EncodeOptions::new(OutputFormat::Tiff);
+    let begin = || StripWriter::new(Cursor::new(Vec::new()), &picture, size, &options).unwrap().0;
+    let kind = |result: gendr_image::Result<()>| result.unwrap_err().kind();
+    assert_eq!(kind(begin().write(&Planes::filled(3, 2, 3, 0.0), None)), ErrorKind::Argument);
+    assert_eq!(
+        kind(begin().write(&picture.color, Some(&Planes::filled(1, 16, 24, 1.0)))),
+        ErrorKind::Argument
+    );
+    let mut writer = begin();
+    writer.write(&picture.color, None).unwrap();
+    assert_eq!(kind(writer.finish()), ErrorKind::Argument);
+    let mut writer = begin();
+    writer.write(&picture.color, None).unwrap();
+    writer.write(&picture.color, None).unwrap();
+    assert_eq!(kind(writer.write(&picture.color, None)), ErrorKind::Argument);
+    let jpeg = EncodeOptions::new(OutputFormat::Jpeg);
+    assert!(StripWriter::new(Cursor::new(Vec::new()), &picture, size, &jpeg).is_err());
 }
 
 fn described() -> Picture {
