@@ -106,6 +106,11 @@ impl PromptedUnet {
         &self.positive
     }
 
+    /// Whether there is a negative prompt, so that guidance other than 1 is possible.
+    pub fn has_negative(&self) -> bool {
+        self.negative.is_some()
+    }
+
     fn negative(&self) -> Result<&Conditioning> {
         self.negative.as_ref().ok_or_else(|| {
             Error::argument("guidance needs a negative prompt, and the model has none")
