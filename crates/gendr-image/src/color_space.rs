@@ -142,7 +142,12 @@ pub(crate) fn stated(metadata: &Metadata, grey: bool) -> Stated {
 /// The colour space of PNG's chunks as an ICC profile, for formats that hold nothing else.
 pub(crate) fn as_icc(color: PngColor) -> Option<Vec<u8>> {
     let profile = color.cicp.map_or_else(|| from_png(color), from_cicp)?;
-    profile.encode().ok()
+    let mut icc = profile.encode().ok()?;
+    // The standard wants a length divisible by four, and libpng refuses any other.
+    icc.resize(icc.len().next_multiple_of(4), 0);
+    let length = u32::try_from(icc.len()).ok()?;
+    icc.get_mut(..4)?.copy_from_slice(&length.to_be_bytes());
+    Some(icc)
 }
 
 /// Colours of `[channels, height, width]` through a profile of tables to sRGB; none where the profile is of another kind of

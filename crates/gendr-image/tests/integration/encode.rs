@@ -312,8 +312,9 @@ fn png_color_statements_are_kept_and_become_a_profile_elsewhere() {
     assert_eq!(got.metadata.png_color, picture.metadata.png_color);
     let want = srgb(&picture);
     for format in [OutputFormat::Webp, OutputFormat::Tiff] {
-        let got = srgb(&round_trip(&picture, &EncodeOptions::new(format)));
-        assert!(difference(&got, &want).0 < 0.001, "{format:?}");
+        let got = round_trip(&picture, &EncodeOptions::new(format));
+        assert!(got.metadata.icc.as_ref().unwrap().len().is_multiple_of(4), "libpng refuses other lengths");
+        assert!(difference(&srgb(&got), &want).0 < 0.001, "{format:?}");
     }
 }
 

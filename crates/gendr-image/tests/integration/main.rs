@@ -9,6 +9,8 @@ mod encode;
 mod file;
 mod fixture;
 mod hostile;
+#[cfg(feature = "interop")]
+mod interop;
 mod resize;
 mod samples;
 mod tile;
