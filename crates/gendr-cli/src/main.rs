@@ -1,3 +1,20 @@
 //! The `gendr` command: arguments in, messages out, no mathematics.
 
-fn main() {}
+mod args;
+mod commands;
+mod console;
+mod interrupt;
+mod status;
+
+use clap::Parser;
+
+use status::Status;
+
+fn main() -> std::process::ExitCode {
+    let arguments = args::Cli::parse();
+    let status = commands::run(&arguments.command).unwrap_or_else(|error| {
+        console::print_error(&error);
+        Status::of_request(&error)
+    });
+    status.into()
+}

@@ -2,6 +2,8 @@
 
 mod gif;
 mod jpeg;
+#[cfg(feature = "jxl")]
+mod jxl;
 mod png;
 mod small;
 mod tiff;
@@ -10,6 +12,8 @@ mod webp;
 use moxcms::ColorProfile;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+#[cfg(not(feature = "jxl"))]
+use crate::format::not_built;
 use crate::{
     Error, Format, Limits, Metadata, Notice, Picture, Planes, Result, alpha,
     color_space::{self, Stated},
@@ -57,6 +61,12 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
         Format::Webp => webp::decode,
         Format::Tiff => tiff::decode,
         Format::Gif => gif::decode,
+        #[cfg(feature = "jxl")]
+        Format::Jxl => jxl::decode,
+        #[cfg(not(feature = "jxl"))]
+        Format::Jxl => return Err(not_built("JPEG XL", "jxl")),
+        // Never detected.
+        Format::Avif => return Err(Error::unsupported("AVIF is written only")),
         Format::Bmp | Format::Pnm | Format::Qoi | Format::Tga => small::decode,
     };
     // Decoders of others may panic on hostile files; nothing of theirs outlives the call.

@@ -1,6 +1,10 @@
 //! Pictures to files.
 
+#[cfg(feature = "avif")]
+mod avif;
 mod jpeg;
+#[cfg(feature = "jxl")]
+mod jxl;
 mod png;
 mod strips;
 mod tiff;
@@ -77,21 +81,30 @@ pub fn encode(picture: &Picture, options: &EncodeOptions) -> Result<Encoded> {
     check_size(options.format, picture.width(), picture.height())?;
     let mut notices = Vec::new();
     let size = (picture.width(), picture.height());
-    let metadata = prepare_metadata(picture, size, options, &mut notices);
+    let mut metadata = prepare_metadata(picture, size, options, &mut notices);
     let depth = choose_depth(picture.depth, options, &mut notices);
+    let in_srgb =
+        takes_srgb_only(options.format).then(|| in_srgb(picture, &mut metadata, &mut notices)).flatten();
+    let color = in_srgb.as_ref().unwrap_or(&picture.color);
     let opaque = (options.format == OutputFormat::Jpeg).then(|| over_white(picture)).flatten();
     if opaque.is_some() {
         notices.push(Notice::dropped("JPEG has no transparency: the picture was laid over white"));
     }
     let raster = match &opaque {
         Some(color) => Raster::from_planes(color, None, picture.grey, depth),
-        None => Raster::from_planes(&picture.color, picture.alpha.as_ref(), picture.grey, depth),
+        None => Raster::from_planes(color, picture.alpha.as_ref(), picture.grey, depth),
     };
     let bytes = match options.format {
         OutputFormat::Png => png::encode(&raster, &metadata)?,
         OutputFormat::Jpeg => jpeg::encode(&raster, &metadata, quality(picture, options)?, &mut notices)?,
         OutputFormat::Webp => webp::encode(&raster, &metadata, &mut notices)?,
         OutputFormat::Tiff => tiff::encode(&raster, &metadata, &mut notices)?,
+        #[cfg(feature = "avif")]
+        OutputFormat::Avif => avif::encode(&raster, &metadata, quality(picture, options)?, &mut notices)?,
+        #[cfg(feature = "jxl")]
+        OutputFormat::Jxl => jxl::encode(&raster, &metadata, &mut notices)?,
+        #[cfg(not(all(feature = "avif", feature = "jxl")))]
+        other => return Err(Error::unsupported(format!("this build has no {}", other.format().name()))),
     };
     Ok(Encoded { bytes, notices })
 }
@@ -109,6 +122,8 @@ pub(crate) fn check_size(format: OutputFormat, width: usize, height: usize) -> R
     let most = match format {
         OutputFormat::Jpeg => 65_535,
         OutputFormat::Webp => 16_383,
+        OutputFormat::Avif => 65_536,
+        OutputFormat::Jxl => 1 << 28,
         OutputFormat::Png => i32::MAX as usize,
         OutputFormat::Tiff => u32::MAX as usize,
     };
@@ -125,8 +140,8 @@ pub(crate) fn check_size(format: OutputFormat, width: usize, height: usize) -> R
 fn choose_depth(source: Depth, options: &EncodeOptions, notices: &mut Vec<Notice>) -> Depth {
     let wanted = options.depth.unwrap_or(source);
     let possible = match (options.format, wanted) {
-        (OutputFormat::Jpeg | OutputFormat::Webp, _) => Depth::Eight,
-        (OutputFormat::Png, Depth::Float) => Depth::Sixteen,
+        (OutputFormat::Jpeg | OutputFormat::Webp | OutputFormat::Avif, _) => Depth::Eight,
+        (OutputFormat::Png | OutputFormat::Jxl, Depth::Float) => Depth::Sixteen,
         _ => wanted,
     };
     if possible != wanted {
@@ -191,6 +206,22 @@ fn is_grey_profile(profile: &[u8]) -> bool {
     profile.get(16..20) == Some(b"GRAY")
 }
 
+/// Formats whose encoder takes no profile.
+fn takes_srgb_only(format: OutputFormat) -> bool {
+    matches!(format, OutputFormat::Avif | OutputFormat::Jxl)
+}
+
+/// The colours in sRGB, and the profile gone; none where they are in sRGB.
+fn in_srgb(picture: &Picture, metadata: &mut Metadata, notices: &mut Vec<Notice>) -> Option<Planes> {
+    metadata.icc = None;
+    let space = picture.color_space()?;
+    let mut color = picture.color.clone();
+    space.to_srgb(&mut color);
+    notices
+        .push(Notice::converted("colours were converted to sRGB, the only space that can be written here"));
+    Some(color)
+}
+
 /// The picture without transparency; none where there is no transparency.
 fn over_white(picture: &Picture) -> Option<Planes> {
     let alpha = picture.alpha.as_ref()?;
@@ -206,6 +237,15 @@ fn over_white(picture: &Picture) -> Option<Planes> {
 /// An error of an encoder.
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::unsupported(format!("cannot encode the picture: {error}")).with_source(error)
+}
+
+/// Tells of all metadata but EXIF and XMP, which a format has no place for.
+fn note_beyond_exif_and_xmp(metadata: &Metadata, format: OutputFormat, notices: &mut Vec<Notice>) {
+    note_dropped("IPTC", format, metadata.iptc.is_some(), notices);
+    note_dropped("density", format, metadata.density.is_some(), notices);
+    for text in &metadata.texts {
+        note_dropped(&format!("the text {}", text.keyword), format, true, notices);
+    }
 }
 
 /// Tells of metadata that a format has no place for.

@@ -23,6 +23,10 @@ pub enum Format {
     Qoi,
     /// Truevision TGA.
     Tga,
+    /// JPEG XL, with the cargo feature `jxl`.
+    Jxl,
+    /// AVIF, which is written only, with the cargo feature `avif`.
+    Avif,
 }
 
 /// A format that can be written.
@@ -36,15 +40,17 @@ pub enum OutputFormat {
     Webp,
     /// TIFF, 8 or 16 bits or 32-bit float.
     Tiff,
+    /// AVIF, lossy, 8 bits; needs the cargo feature `avif`.
+    Avif,
+    /// Lossless JPEG XL, 8 or 16 bits; needs the cargo feature `jxl`.
+    Jxl,
 }
 
 /// Formats that are recognised only to say so, with their first bytes and where those stand.
-const UNREAD: [(&str, usize, &[u8]); 9] = [
+const UNREAD: [(&str, usize, &[u8]); 7] = [
     ("an AVIF picture", 4, b"ftypavif"),
     ("a HEIC picture", 4, b"ftyphei"),
     ("a HEIF picture", 4, b"ftypmif1"),
-    ("a JPEG XL picture", 0, b"\xff\x0a"),
-    ("a JPEG XL picture", 0, b"\0\0\0\x0cJXL \r\n\x87\n"),
     ("a JPEG 2000 picture", 0, b"\0\0\0\x0cjP  \r\n\x87\n"),
     ("a Photoshop document", 0, b"8BPS"),
     ("an OpenEXR picture", 0, b"\x76\x2f\x31\x01"),
@@ -87,7 +93,8 @@ impl Format {
             [b'B', b'M', ..] if bytes.len() > 14 && bytes[6..10] == [0; 4] => Some(Self::Bmp),
             [b'q', b'o', b'i', b'f', ..] => Some(Self::Qoi),
             [b'P', b'1'..=b'7', space, ..] if space.is_ascii_whitespace() => Some(Self::Pnm),
-            _ => None,
+            [0xff, 0x0a, ..] => Some(Self::Jxl),
+            _ => bytes.starts_with(b"\0\0\0\x0cJXL \r\n\x87\n").then_some(Self::Jxl),
         }
     }
 
@@ -103,6 +110,8 @@ impl Format {
             Self::Pnm => "PNM",
             Self::Qoi => "QOI",
             Self::Tga => "TGA",
+            Self::Jxl => "JPEG XL",
+            Self::Avif => "AVIF",
         }
     }
 }
@@ -114,6 +123,7 @@ impl OutputFormat {
             Format::Jpeg => Self::Jpeg,
             Format::Webp => Self::Webp,
             Format::Tiff => Self::Tiff,
+            Format::Jxl => Self::Jxl,
             _ => Self::Png,
         }
     }
@@ -125,6 +135,8 @@ impl OutputFormat {
             "jpg" | "jpeg" | "jpe" | "jfif" => Some(Self::Jpeg),
             "webp" => Some(Self::Webp),
             "tif" | "tiff" => Some(Self::Tiff),
+            "avif" => Some(Self::Avif),
+            "jxl" => Some(Self::Jxl),
             _ => None,
         }
     }
@@ -136,6 +148,8 @@ impl OutputFormat {
             Self::Jpeg => "jpg",
             Self::Webp => "webp",
             Self::Tiff => "tif",
+            Self::Avif => "avif",
+            Self::Jxl => "jxl",
         }
     }
 
@@ -146,8 +160,28 @@ impl OutputFormat {
             Self::Jpeg => Format::Jpeg,
             Self::Webp => Format::Webp,
             Self::Tiff => Format::Tiff,
+            Self::Avif => Format::Avif,
+            Self::Jxl => Format::Jxl,
         }
     }
+
+    /// Whether this build can write the format, to be asked before work is put into a picture.
+    ///
+    /// # Errors
+    /// An unsupported error that names the cargo feature.
+    pub fn check_available(self) -> Result<()> {
+        match self {
+            Self::Avif if !cfg!(feature = "avif") => Err(not_built("AVIF", "avif")),
+            Self::Jxl if !cfg!(feature = "jxl") => Err(not_built("JPEG XL", "jxl")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A format that was left out of this build.
+pub(crate) fn not_built(format: &str, feature: &str) -> Error {
+    Error::unsupported(format!("this build has no {format}"))
+        .with_hint(format!("build it with --features {feature}"))
 }
 
 /// TGA has no signature: every header field must make sense.

@@ -6,7 +6,8 @@
 //!
 //! For one pair call a metric ([`psnr()`], [`Ssim::score`], [`Niqe::score`] ...). For folders, match the files with
 //! [`pair_by_name`], score them with [`evaluate`], which keeps a few pictures in memory at a time, and hand the
-//! [`Evaluation`] to [`write_json_lines`], [`write_csv`], [`markdown_table`] or [`compare`].
+//! [`Evaluation`] to [`write_json_lines`], [`write_csv`], [`markdown_table`], [`compare`] or
+//! [`write_report`].
 
 mod color_error;
 mod compare;
@@ -17,6 +18,7 @@ mod metric;
 mod niqe;
 mod pairing;
 mod psnr;
+mod report;
 mod sample;
 mod scores;
 mod ssim;
@@ -35,6 +37,7 @@ pub use metric::{Direction, Metric, MetricInfo, Needs, built_in_metric, built_in
 pub use niqe::{Niqe, NiqeModel};
 pub use pairing::{Pair, Pairing, pair_by_name};
 pub use psnr::{PSNR_CEILING, low_resolution_psnr, psnr, psnr_y};
+pub use report::{ReportMethod, ReportOptions, write_report};
 pub use sample::Sample;
 pub use scores::Scores;
 pub use ssim::{Ssim, ms_ssim};

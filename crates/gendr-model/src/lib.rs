@@ -9,7 +9,7 @@ mod compact;
 mod config;
 mod error;
 mod layers;
-mod model_file;
+mod model_folder;
 mod one_step;
 pub mod ops;
 mod parameters;
@@ -25,7 +25,10 @@ pub use autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig, Posterior, old_atte
 pub use compact::{CompactConfig, SrvggNetCompact};
 pub use error::{Error, ErrorKind, Result};
 pub use layers::{Conv2d, GroupNorm, LayerNorm, Linear, PRelu};
-pub use model_file::{DESCRIPTION, Description, Family, Model, description_header};
+pub use model_folder::{
+    DESCRIPTION, Description, Family, Model, ModelInfo, PartInfo, StoredModel, Verified, initialize_model,
+    verify_model,
+};
 pub use one_step::{AdcModel, LatentModel, OneStep, PixModel, PromptedUnet, RestorationModel};
 pub use parameters::{
     NamedMapper, NamedVisitor, TensorSource, for_each_parameter, initialize, load_into, map_named,

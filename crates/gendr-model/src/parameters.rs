@@ -90,7 +90,7 @@ pub fn for_each_parameter<M: Module>(
 }
 
 /// The values [`initialize`] gives a parameter of two or more dimensions.
-fn draw(seed: u64, name: &str, shape: &[usize]) -> Vec<f32> {
+pub(crate) fn draw(seed: u64, name: &str, shape: &[usize]) -> Vec<f32> {
     let fan_in: usize = shape[1..].iter().product();
     let bound = 1.0 / (fan_in as f32).sqrt();
     let key = name.bytes().fold(mix(seed), |key, byte| mix(key ^ u64::from(byte)));
@@ -226,7 +226,7 @@ impl NamedMapper for Draw {
 }
 
 /// Gives `param` its values on the device it belongs to, in the type of `data`.
-fn fill<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Tensor<D>> {
+pub(crate) fn fill<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Tensor<D>> {
     let dtype = data.dtype();
     let tensor = Tensor::from_data(data, (&param.lazy_device(), dtype));
     let id = param.id;

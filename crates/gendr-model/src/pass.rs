@@ -33,7 +33,7 @@ enum Statistics<'a> {
     #[default]
     Own,
     /// The same, kept for later passes; the samples of a batch count as one picture.
-    Record(NormStatistics),
+    Record { statistics: NormStatistics, margin: Margin },
     /// Those of another pass, from `next` on.
     Given { statistics: &'a NormStatistics, next: usize },
 }
@@ -50,9 +50,14 @@ impl<'a> Pass<'a> {
         Self { tile: Some(tile.max(1)), ..Self::default() }
     }
 
-    /// Keeps the norm statistics, pooled over the batch as if its samples were one picture.
-    pub fn recording() -> Self {
-        Self { statistics: Statistics::Record(NormStatistics::default()), ..Self::default() }
+    /// Normalises by the statistics of the batch as if its samples were parts of one picture, and keeps them. Of parts
+    /// with `side` pixels a side, `margin` pixels along each edge do not count, nor what becomes of them.
+    pub fn recording(margin: usize, side: usize) -> Self {
+        let statistics = NormStatistics::default();
+        Self {
+            statistics: Statistics::Record { statistics, margin: Margin { margin, side } },
+            ..Self::default()
+        }
     }
 
     /// Normalises by the statistics of another pass of the same network.
@@ -68,7 +73,7 @@ impl<'a> Pass<'a> {
 
     /// The statistics of a [`Pass::recording`]; empty for any other.
     pub fn into_statistics(self) -> NormStatistics {
-        if let Statistics::Record(statistics) = self.statistics {
+        if let Statistics::Record { statistics, .. } = self.statistics {
             statistics
         } else {
             NormStatistics::default()
@@ -132,10 +137,11 @@ impl<'a> Pass<'a> {
     fn moments(&mut self, x: &Tensor<4>, norm: &GroupNorm) -> Option<Moments> {
         match &mut self.statistics {
             Statistics::Own => self.tile.map(|tile| moments_by_tiles(x, norm, tile)),
-            Statistics::Record(statistics) => {
-                let [n, c, h, w] = x.dims();
+            Statistics::Record { statistics, margin } => {
+                let counted = margin.without(x);
+                let [n, c, h, w] = counted.dims();
                 // The batch stands in the rows, so that its samples are pooled.
-                let joined = x.clone().swap_dims(0, 1).reshape([1, c, n * h, w]);
+                let joined = counted.swap_dims(0, 1).reshape([1, c, n * h, w]);
                 let moments = norm.moments(joined);
                 statistics.0.push(moments.clone());
                 Some(repeat(&moments, n))
@@ -172,6 +178,22 @@ impl<'a> Pass<'a> {
             canvas.put(part, size, [rows, columns]);
         }
         canvas.into_tensor(x)
+    }
+}
+
+/// The edges of a part of a picture that the missing surroundings have spoilt.
+#[derive(Clone, Copy)]
+struct Margin {
+    margin: usize,
+    side: usize,
+}
+
+impl Margin {
+    /// `x`, some enlargement of the part, without its edges.
+    fn without(self, x: &Tensor<4>) -> Tensor<4> {
+        let [_, _, h, w] = x.dims();
+        let [top, left] = [h, w].map(|size| self.margin * size / self.side);
+        x.clone().narrow(2, top, h - 2 * top).narrow(3, left, w - 2 * left)
     }
 }
 

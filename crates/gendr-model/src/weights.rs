@@ -12,11 +12,14 @@ mod torch_file;
 mod zip_archive;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use burn::{module::Module, tensor::TensorData};
+use burn::{
+    module::{Module, Param},
+    tensor::{Tensor, TensorData},
+};
 use bytes::Bytes;
 
 use self::{
@@ -25,13 +28,15 @@ use self::{
 };
 use crate::{
     error::{Error, Result},
-    parameters::{TensorSource, load_into, names_and_shapes},
+    parameters::{NamedMapper, fill, for_each_parameter, map_named, names_and_shapes},
 };
 
-pub(crate) use atomic_file::{AtomicFile, temporary_path};
+pub(crate) use atomic_file::temporary_path;
 pub(crate) use diffusers_folder::weight_file;
 pub use lora::Lora;
 pub use safetensors::Safetensors;
+pub(crate) use safetensors::stored_hash;
+pub(crate) use safetensors_writer::values_hash;
 pub use safetensors_writer::{Precision, SafetensorsWriter, save_parameters};
 pub use stored_tensor::{ElementType, StoredTensor};
 
@@ -106,9 +111,39 @@ impl Weights {
         Ok(Self { tensors: renamed, updates: BTreeMap::new(), file: file.to_owned(), prefix: String::new() })
     }
 
+    /// The parameters of a network, copied from its device.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Resource`](crate::ErrorKind::Resource) when a device cannot be read.
+    pub fn from_module<M: Module>(module: &M) -> Result<Self> {
+        let mut weights = Self::default();
+        for_each_parameter(module, &mut |name, data| {
+            let shape = data.shape().to_vec();
+            let values = data
+                .convert::<f32>()
+                .try_into_vec::<f32>()
+                .map_err(|error| Error::argument(format!("parameter {name} cannot be read: {error:?}")))?;
+            weights.tensors.insert(name.to_owned(), StoredTensor::from_f32(values, shape)?);
+            Ok(())
+        })?;
+        Ok(weights)
+    }
+
     /// The tensors as they are stored, without LoRA.
     pub fn tensors(&self) -> &BTreeMap<String, StoredTensor> {
         &self.tensors
+    }
+
+    /// The same tensors; errors say they come from `file`.
+    #[must_use]
+    pub(crate) fn at(mut self, file: &Path) -> Self {
+        file.clone_into(&mut self.file);
+        self
+    }
+
+    /// What errors call the place the tensors come from.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Whether any name starts with `prefix`.
@@ -157,7 +192,10 @@ impl Weights {
             .collect();
         let [name] = candidates.as_slice() else {
             let places = if candidates.is_empty() { "no tensor" } else { "several tensors" };
-            return Err(Error::input(format!("LoRA for {}: the model has {places} of that name", shown(name))));
+            return Err(Error::input(format!(
+                "LoRA for {}: the model has {places} of that name",
+                shown(name)
+            )));
         };
         let tensor = &self.tensors[name];
         match update {
@@ -198,6 +236,13 @@ impl Weights {
         }
     }
 
+    /// The values of a tensor of [`Weights::check`]ed shape, in the shape the network needs.
+    pub(crate) fn shaped_values(&self, name: &str, shape: &[usize]) -> Result<TensorData> {
+        let values = self.values(name)?;
+        let dtype = values.dtype();
+        Ok(TensorData::from_bytes(values.into_bytes(), shape.to_vec(), dtype))
+    }
+
     /// Fills every parameter of `module`. Names must agree exactly; a tensor that differs from its parameter only by
     /// trailing dimensions of size 1 (a 1x1 convolution stored as a matrix, or the reverse) is accepted.
     ///
@@ -206,32 +251,46 @@ impl Weights {
     /// the message names the tensor and both shapes. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when it
     /// is not f32, f16 or bf16.
     pub fn load<M: Module>(&self, module: M) -> Result<M> {
-        self.check(&names_and_shapes(&module))?;
-        load_into(module, &mut Filler(self))
+        self.load_where(module, |_| true)
     }
 
-    /// Compares the stored names and shapes with those a network needs.
-    fn check(&self, needed: &[(String, Vec<usize>)]) -> Result<()> {
+    /// Fills the parameters of `module` that are `used`. The others are left as they are, and it does not matter
+    /// whether their tensors are there.
+    ///
+    /// # Errors
+    /// As [`Weights::load`].
+    pub fn load_where<M: Module>(&self, module: M, used: impl Fn(&str) -> bool) -> Result<M> {
+        self.check(&names_and_shapes(&module), &used)?;
+        let mut filler = Filler { weights: self, used, result: Ok(()) };
+        let module = map_named(module, &mut filler);
+        filler.result.map(|()| module)
+    }
+
+    /// Compares the stored names and shapes with those a network needs, apart from what is not used.
+    pub(crate) fn check(&self, needed: &[(String, Vec<usize>)], used: impl Fn(&str) -> bool) -> Result<()> {
         let mut faults = Vec::new();
-        for (name, shape) in needed {
-            match self.tensors.get(name) {
-                None => faults.push(format!(
-                    "tensor {} is missing, the network needs it with shape {shape:?}",
-                    self.full_name(name)
-                )),
-                Some(tensor) if !same_values(tensor.shape(), shape) => faults.push(format!(
-                    "tensor {} has shape {:?}, the network needs {shape:?}",
-                    self.full_name(name),
-                    tensor.shape()
-                )),
-                Some(_) => {}
+        for (name, shape) in needed.iter().filter(|(name, _)| used(name)) {
+            match self.tensors.get(name).map(StoredTensor::shape) {
+                Some(stored) if same_values(stored, shape) => {}
+                stored => {
+                    let stored =
+                        stored.map_or("is missing".to_owned(), |stored| format!("has shape {stored:?}"));
+                    faults.push(format!(
+                        "tensor {} {stored}, the network needs {shape:?}",
+                        self.full_name(name)
+                    ));
+                }
             }
         }
-        let needed: std::collections::BTreeSet<_> = needed.iter().map(|(name, _)| name.as_str()).collect();
-        let extra = self.tensors.iter().filter(|(name, _)| !needed.contains(name.as_str()));
-        faults.extend(extra.map(|(name, tensor)| {
-            format!("tensor {} of shape {:?} is extra, the network has none of that name", self.full_name(name), tensor.shape())
-        }));
+        let known: BTreeSet<_> = needed.iter().map(|(name, _)| name.as_str()).collect();
+        for (name, tensor) in
+            self.tensors.iter().filter(|(name, _)| used(name) && !known.contains(name.as_str()))
+        {
+            let (name, shape) = (self.full_name(name), tensor.shape());
+            faults.push(format!(
+                "tensor {name} of shape {shape:?} is extra, the network has none of that name"
+            ));
+        }
         let Some(first) = faults.first() else { return Ok(()) };
         let more = match faults.len() - 1 {
             0 => String::new(),
@@ -245,14 +304,25 @@ impl Weights {
     }
 }
 
-/// Hands the tensors of checked weights to a network.
-struct Filler<'a>(&'a Weights);
+/// Gives the parameters of a network their checked values.
+struct Filler<'a, F> {
+    weights: &'a Weights,
+    used: F,
+    result: Result<()>,
+}
 
-impl TensorSource for Filler<'_> {
-    fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<TensorData> {
-        let values = self.0.values(name)?;
-        let dtype = values.dtype();
-        Ok(TensorData::from_bytes(values.into_bytes(), shape.to_vec(), dtype))
+impl<F: Fn(&str) -> bool> NamedMapper for Filler<'_, F> {
+    fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.result.is_err() || !(self.used)(name) {
+            return param;
+        }
+        match self.weights.shaped_values(name, &param.lazy_shape()) {
+            Ok(values) => fill(param, values),
+            Err(error) => {
+                self.result = Err(error);
+                param
+            }
+        }
     }
 }
 

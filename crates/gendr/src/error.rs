@@ -136,22 +136,29 @@ impl StdError for Error {
     }
 }
 
-impl From<gendr_image::Error> for Error {
-    fn from(error: gendr_image::Error) -> Self {
-        use gendr_image::ErrorKind as Image;
-        let kind = match error.kind() {
-            Image::Input => ErrorKind::Input,
-            Image::Argument => ErrorKind::Argument,
-            Image::Limit => ErrorKind::Limit,
-            Image::Unsupported => ErrorKind::Unsupported,
-            Image::Resource => ErrorKind::Resource,
-            Image::Io => ErrorKind::Io,
-        };
-        let mut own = Self::new(kind, error.to_string());
-        own.hint = error.hint().map(str::to_owned);
-        own.with_source(error)
-    }
+/// The errors of our own crates keep their kind, message and hint.
+macro_rules! from_error_of {
+    ($library:ident) => {
+        impl From<$library::Error> for Error {
+            fn from(error: $library::Error) -> Self {
+                let kind = match error.kind() {
+                    $library::ErrorKind::Input => ErrorKind::Input,
+                    $library::ErrorKind::Argument => ErrorKind::Argument,
+                    $library::ErrorKind::Limit => ErrorKind::Limit,
+                    $library::ErrorKind::Unsupported => ErrorKind::Unsupported,
+                    $library::ErrorKind::Resource => ErrorKind::Resource,
+                    $library::ErrorKind::Io => ErrorKind::Io,
+                };
+                let mut own = Self::new(kind, error.to_string());
+                own.hint = error.hint().map(str::to_owned);
+                own.with_source(error)
+            }
+        }
+    };
 }
+
+from_error_of!(gendr_image);
+from_error_of!(gendr_model);
 
 #[cfg(test)]
 mod tests {

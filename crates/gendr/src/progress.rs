@@ -7,21 +7,34 @@ use std::sync::{
 
 use crate::{Error, Result};
 
-/// The part of the restoring that is under way.
+/// A part of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Pixels to latent, by the variational autoencoder.
+    /// Pixels to latent, by the autoencoder.
     Encode,
     /// The one pass of the network that restores, tile by tile.
     Network,
-    /// Latent to pixels.
+    /// Latent to pixels, by the autoencoder.
     Decode,
 }
 
-/// Told how far the work is. Called from the thread that restores, at least once before and after each stage.
+/// How far the restoring of one picture is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// The part under way.
+    pub stage: Stage,
+    /// Tiles of this part that are finished.
+    pub done: usize,
+    /// Tiles of this part.
+    pub total: usize,
+    /// The share of the whole work that is done, 0 to 1, reckoned by multiply-adds.
+    pub fraction: f64,
+}
+
+/// Told how far the work is: before and after each part, and after each tile.
 pub trait Observer: Sync {
-    /// `done` of `total` tiles of a stage are finished.
-    fn progress(&self, stage: Stage, done: usize, total: usize);
+    /// Something was begun or finished.
+    fn progress(&self, progress: Progress);
 }
 
 /// An observer that looks away.
@@ -29,7 +42,7 @@ pub trait Observer: Sync {
 pub struct Silent;
 
 impl Observer for Silent {
-    fn progress(&self, _stage: Stage, _done: usize, _total: usize) {}
+    fn progress(&self, _progress: Progress) {}
 }
 
 /// A switch that stops the work at the next tile. Clones share the switch.

@@ -10,18 +10,22 @@ use crate::{
     raster::{Layout, Raster, Samples},
 };
 
+/// Most memory for profile, texts and the like.
+const MAX_ANCILLARY: usize = 64 << 20;
 /// Longest text taken from one chunk after decompression.
 const MAX_TEXT: usize = 4 << 20;
 const XMP_KEYWORD: &str = "XML:com.adobe.xmp";
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
-    let options = png::Limits { bytes: limits.allocation() };
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), options);
+    let mut decoder = Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(Transformations::EXPAND);
-    let header = decoder.read_header_info().map_err(error)?;
+    let header = decoder.read_header_info().map_err(error)?.clone();
     let sample_bytes = if header.bit_depth == BitDepth::Sixteen { 2 } else { 1 };
     limits.check(header.width.into(), header.height.into(), 4, sample_bytes)?;
     let (width, height) = (header.width as usize, header.height as usize);
+    // Besides the pixels: some rows, and what profiles and texts unpack to.
+    let row_bytes = width.saturating_mul(8);
+    decoder.set_limits(png::Limits { bytes: row_bytes.saturating_mul(4).saturating_add(MAX_ANCILLARY) });
     let (color, narrow) = (header.color_type, (header.bit_depth as u8) < 8);
 
     let mut reader = decoder.read_info().map_err(error)?;

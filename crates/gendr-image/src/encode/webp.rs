@@ -2,7 +2,7 @@
 
 use image_webp::{ColorType, WebPEncoder};
 
-use super::{failed, note_dropped};
+use super::{failed, note_beyond_exif_and_xmp};
 use crate::{
     Error, Metadata, Notice, OutputFormat, Result,
     raster::{Layout, Raster, Samples},
@@ -24,11 +24,6 @@ pub(super) fn encode(raster: &Raster, metadata: &Metadata, notices: &mut Vec<Not
         Layout::Rgba => ColorType::Rgba8,
     };
     encoder.encode(samples, raster.width as u32, raster.height as u32, color).map_err(failed)?;
-    let mut drop = |what: &str, present| note_dropped(what, OutputFormat::Webp, present, notices);
-    drop("IPTC", metadata.iptc.is_some());
-    drop("density", metadata.density.is_some());
-    for text in &metadata.texts {
-        drop(&format!("the text {}", text.keyword), true);
-    }
+    note_beyond_exif_and_xmp(metadata, OutputFormat::Webp, notices);
     Ok(bytes)
 }

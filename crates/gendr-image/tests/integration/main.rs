@@ -11,6 +11,7 @@ mod fixture;
 mod hostile;
 #[cfg(feature = "interop")]
 mod interop;
+mod more_formats;
 mod resize;
 mod samples;
 mod tile;

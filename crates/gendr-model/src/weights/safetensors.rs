@@ -78,6 +78,12 @@ pub(super) fn map_file(path: &Path) -> Result<Bytes> {
     Ok(Bytes::from_owner(mapped))
 }
 
+/// BLAKE3 of the values of the file at `path`, its header left out, in hexadecimal.
+pub(crate) fn stored_hash(path: &Path) -> Result<String> {
+    let (_, values) = split(&map_file(path)?).map_err(|error| error.in_file(path))?;
+    Ok(blake3::Hasher::new().update_rayon(&values).finalize().to_string())
+}
+
 /// Header and values of a file.
 fn split(file: &Bytes) -> Result<(Bytes, Bytes)> {
     let Some((length, _)) = file.split_first_chunk::<8>() else {

@@ -86,33 +86,7 @@ impl SafetensorsWriter {
                 data.shape()
             )));
         }
-        let data = data.convert::<f32>();
-        let values = data
-            .as_slice::<f32>()
-            .map_err(|error| Error::argument(format!("tensor {name} cannot be read: {error:?}")))?;
-        values.chunks(CHUNK).try_for_each(|chunk| self.write_chunk(name, chunk))
-    }
-
-    fn write_chunk(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        match self.precision {
-            Precision::F32 => self.file.write(&little_endian(values, f32::to_le_bytes)),
-            Precision::F16 => {
-                let mut halves = vec![f16::ZERO; values.len()];
-                halves.convert_from_f32_slice(values);
-                if halves.iter().zip(values).any(|(half, value)| half.is_infinite() && value.is_finite()) {
-                    return Err(Error::limit(format!(
-                        "tensor {} has values beyond the range of f16",
-                        shown(name)
-                    ))
-                    .with_hint("bf16 has the range of f32"));
-                }
-                self.file.write(&little_endian(&halves, f16::to_le_bytes))
-            }
-            Precision::Bf16 => {
-                let halves: Vec<bf16> = values.iter().copied().map(bf16::from_f32).collect();
-                self.file.write(&little_endian(&halves, bf16::to_le_bytes))
-            }
-        }
+        encode(name, data, self.precision, &mut |bytes| self.file.write(bytes))
     }
 
     /// Gives the file its name.
@@ -126,6 +100,57 @@ impl SafetensorsWriter {
         }
         self.file.commit()
     }
+}
+
+/// BLAKE3 of the values that a file of these tensors would hold, in hexadecimal; `values` gives them by name and shape.
+pub(crate) fn values_hash(
+    precision: Precision,
+    names_and_shapes: &[(String, Vec<usize>)],
+    values: &dyn Fn(&str, &[usize]) -> Result<TensorData>,
+) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for (name, shape) in names_and_shapes {
+        encode(name, values(name, shape)?, precision, &mut |bytes| {
+            hasher.update_rayon(bytes);
+            Ok(())
+        })?;
+    }
+    Ok(hasher.finalize().to_string())
+}
+
+/// Converts values to `precision`, a chunk at a time.
+fn encode(
+    name: &str,
+    data: TensorData,
+    precision: Precision,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let data = data.convert::<f32>();
+    let values = data
+        .as_slice::<f32>()
+        .map_err(|error| Error::argument(format!("tensor {name} cannot be read: {error:?}")))?;
+    for values in values.chunks(CHUNK) {
+        match precision {
+            Precision::F32 => sink(&little_endian(values, f32::to_le_bytes))?,
+            Precision::F16 => {
+                let mut halves = vec![f16::ZERO; values.len()];
+                halves.convert_from_f32_slice(values);
+                if halves.iter().zip(values).any(|(half, value)| half.is_infinite() && value.is_finite()) {
+                    return Err(Error::limit(format!(
+                        "tensor {} has values beyond the range of f16",
+                        shown(name)
+                    ))
+                    .with_hint("bf16 has the range of f32"));
+                }
+                sink(&little_endian(&halves, f16::to_le_bytes))?;
+            }
+            Precision::Bf16 => {
+                let halves: Vec<bf16> = values.iter().copied().map(bf16::from_f32).collect();
+                sink(&little_endian(&halves, bf16::to_le_bytes))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Saves the parameters of a network under their names, one at a time.

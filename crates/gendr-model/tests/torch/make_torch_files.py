@@ -1,4 +1,4 @@
-"""Writes the two tiny torch files the tests read: python3 make_torch_files.py FOLDER (torch 2.9.1)."""
+"""Writes the tiny torch files the tests read: python3 make_torch_files.py FOLDER (torch 2.9.1)."""
 
 import collections
 import pathlib
@@ -29,3 +29,21 @@ checkpoint = {
 }
 torch.save(checkpoint, folder / "archive.pth")
 torch.save(checkpoint, folder / "old.pth", _use_new_zipfile_serialization=False)
+
+# A LoRA in the form of OSEDiff's checkpoints: whole layers and peft names, alpha left at peft's default of 8.
+osediff = {
+    "rank_unet": 2,
+    "unet_lora_encoder_modules": ["conv_in"],
+    "state_dict_unet": {
+        "conv_in.base_layer.weight": torch.full((4, 3, 1, 1), 0.5),
+        "conv_in.lora_A.default_encoder.weight": torch.ones(2, 3, 1, 1),
+        "conv_in.lora_B.default_encoder.weight": torch.tensor([1.0, 2.0, 3.0, 4.0]).repeat(2, 1).t().reshape(4, 2, 1, 1),
+    },
+    "rank_vae": 1,
+    "vae_lora_encoder_modules": ["encoder.conv_in"],
+    "state_dict_vae": {
+        "encoder.conv_in.lora_A.default_encoder.weight": torch.tensor([[1.0, 2.0]]),
+        "encoder.conv_in.lora_B.default_encoder.weight": torch.tensor([[1.0], [-1.0]]),
+    },
+}
+torch.save(osediff, folder / "osediff.pkl")

@@ -1,0 +1,222 @@
+//! What will be done to a picture, decided before it is done: sizes, tiles, memory.
+
+use gendr_image::{TileOptions, TilePlan, Window};
+use gendr_model::{Model, RestorationModel, TileWindow};
+
+use crate::{
+    Error, RestoreOptions, Result, Stage, TILE_STEP, Tiling, VaeTiling, footprint::Footprint,
+};
+
+/// Sides of tiles that are tried, in pixels of the result, largest first. A picture no larger than the first is not cut
+/// if the memory allows.
+const SIDES: [usize; 8] = [1024, 768, 512, 384, 256, 192, 128, 64];
+/// Largest result, in pixels, that the autoencoder treats exactly unless told otherwise.
+const EXACT_PIXELS: usize = 1024 * 1024;
+/// Side of the tiles in which the exact autoencoder computes a layer, in pixels.
+const LAYER_TILE: usize = 256;
+/// Sides of tiles of the fast autoencoder that are tried, in pixels, largest first.
+const FAST_SIDES: [usize; 4] = [768, 512, 384, 256];
+/// Tokens of a prompt.
+const PROMPT_TOKENS: usize = 77;
+
+/// The plan of one restoration. All sizes are width, height.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The size asked for.
+    pub(crate) target: (usize, usize),
+    /// The size at which the network works: the target, but never smaller than the input, for a network that takes
+    /// enlarged pictures; else the network's own multiple of the input.
+    pub(crate) working: (usize, usize),
+    /// The working size made up to whole steps of the network.
+    pub(crate) padded: (usize, usize),
+    /// Pixels a side of one place on the grid of tiles.
+    pub(crate) grid: usize,
+    /// Tiles on the grid.
+    pub(crate) tiles: TilePlan,
+    /// How the autoencoder goes over the picture.
+    pub(crate) vae: VaePass,
+    /// Shares of the work: encode, network, decode.
+    shares: [f64; 3],
+}
+
+/// How the autoencoder goes over the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VaePass {
+    /// All at once.
+    Whole,
+    /// Layer by layer in tiles of this many pixels a side: the result is that of the whole.
+    Layers(usize),
+}
+
+impl Plan {
+    /// Plans the restoration of a picture of `input` pixels in at most `memory` bytes beside the weights.
+    ///
+    /// # Errors
+    /// An argument error for options that make no sense for this model, a limit error, with the number of bytes needed,
+    /// where the memory does not suffice.
+    pub(crate) fn new(
+        model: &Model,
+        input: (usize, usize),
+        options: &RestoreOptions,
+        memory: u64,
+    ) -> Result<Self> {
+        let networks = &model.networks;
+        let target = options.size.resolve(input.0, input.1)?;
+        let working = match networks.native_scale() {
+            None => (target.0.max(input.0), target.1.max(input.1)),
+            Some(scale) => (input.0 * scale, input.1 * scale),
+        };
+        let multiple = networks.multiple();
+        let padded = (working.0.next_multiple_of(multiple), working.1.next_multiple_of(multiple));
+        let cut = Cut::of(networks);
+        let footprint = Footprint::new(model, padded, target);
+        let side = cut.side(options.tile, padded, &footprint, memory)?;
+        Ok(Self {
+            target,
+            working,
+            padded,
+            grid: cut.grid,
+            tiles: cut.plan(padded, side, options.overlap)?,
+            vae: vae_pass(options.vae_tiling, padded, &footprint, memory)?,
+            shares: shares(networks, padded),
+        })
+    }
+
+    /// The tiles as networks cut and join them.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = TileWindow> {
+        self.tiles.tiles().map(|tile| TileWindow {
+            y: tile.rect.y,
+            x: tile.rect.x,
+            rows: tile.rows,
+            columns: tile.columns,
+        })
+    }
+
+    /// Share of the whole work that is finished when `done` of `total` tiles of `stage` are.
+    pub(crate) fn fraction(&self, stage: Stage, done: usize, total: usize) -> f64 {
+        let before: f64 = self.shares[..stage as usize].iter().sum();
+        before + self.shares[stage as usize] * done as f64 / total.max(1) as f64
+    }
+}
+
+/// How pictures for a family of networks are cut.
+struct Cut {
+    /// Pixels a side of one place on the grid.
+    grid: usize,
+    /// Tiles begin at, and are, multiples of this many pixels.
+    step: usize,
+    /// Overlap unless told otherwise: this share of the tile's side, and at most this many pixels.
+    overlap: (usize, usize),
+}
+
+impl Cut {
+    fn of(networks: &RestorationModel) -> Self {
+        let multiple = networks.multiple();
+        match networks {
+            // What a UNet makes of a place depends on all of its tile: neighbours fade into each other slowly.
+            RestorationModel::Latent(_) | RestorationModel::Adc(_) => {
+                Self { grid: multiple, step: least_common_multiple(TILE_STEP, multiple), overlap: (4, 256) }
+            }
+            RestorationModel::Pix(_) => {
+                Self { grid: 1, step: least_common_multiple(TILE_STEP, multiple), overlap: (4, 256) }
+            }
+            RestorationModel::Rrdb(_) | RestorationModel::Compact(_) => {
+                let scale = networks.native_scale().unwrap_or(1);
+                Self { grid: 1, step: least_common_multiple(TILE_STEP, scale), overlap: (4, 128) }
+            }
+        }
+    }
+
+    /// The side of the tiles in pixels.
+    fn side(&self, tile: Tiling, padded: (usize, usize), footprint: &Footprint, memory: u64) -> Result<usize> {
+        let whole = padded.0.max(padded.1).next_multiple_of(self.step);
+        let fits = |side: usize| footprint.network(side.min(padded.0), side.min(padded.1)) <= memory;
+        let side = match tile {
+            Tiling::Off => whole,
+            Tiling::Size(side) if side.is_multiple_of(self.step) => side,
+            Tiling::Size(side) => {
+                let step = self.step;
+                return Err(Error::argument(format!(
+                    "the tile must be a multiple of {step} for this model, not {side}"
+                )));
+            }
+            Tiling::Auto => {
+                let sides = SIDES.map(|side| side.next_multiple_of(self.step).min(whole));
+                sides.into_iter().find(|&side| fits(side)).unwrap_or(sides[SIDES.len() - 1])
+            }
+        };
+        if fits(side) {
+            return Ok(side);
+        }
+        let needed = footprint.network(side.min(padded.0), side.min(padded.1));
+        let error = footprint.refusal(needed, memory);
+        Err(if tile == Tiling::Auto { error } else { error.with_hint("`--tile auto` chooses tiles that fit") })
+    }
+
+    fn plan(&self, padded: (usize, usize), side: usize, overlap: Option<usize>) -> Result<TilePlan> {
+        let (share, most) = self.overlap;
+        let overlap = match overlap {
+            None => (side / share).min(most) / self.step * self.step,
+            Some(overlap) if overlap.is_multiple_of(self.step) => overlap,
+            Some(overlap) => {
+                let step = self.step;
+                return Err(Error::argument(format!(
+                    "the overlap must be a multiple of {step} for this model, not {overlap}"
+                )));
+            }
+        };
+        let options = TileOptions {
+            tile: side / self.grid,
+            overlap: overlap / self.grid,
+            multiple: self.step / self.grid,
+            window: Window::RaisedCosine,
+        };
+        Ok(TilePlan::new(padded.0 / self.grid, padded.1 / self.grid, options)?)
+    }
+}
+
+fn vae_pass(
+    tiling: VaeTiling,
+    padded: (usize, usize),
+    footprint: &Footprint,
+    memory: u64,
+) -> Result<VaePass> {
+    let fits = |pass: &VaePass| footprint.autoencoder(*pass) <= memory;
+    let exact = [VaePass::Whole, VaePass::Layers(LAYER_TILE)];
+    let fast = exact;
+    let small = padded.0 * padded.1 <= EXACT_PIXELS;
+    let choices: Vec<VaePass> = match tiling {
+        VaeTiling::Exact => exact.into(),
+        VaeTiling::Fast => fast.into(),
+        VaeTiling::Auto if small => exact.into_iter().chain(fast).collect(),
+        VaeTiling::Auto => fast.into(),
+    };
+    let last = choices[choices.len() - 1];
+    choices.into_iter().find(fits).ok_or_else(|| {
+        let error = footprint.refusal(footprint.autoencoder(last), memory);
+        if tiling == VaeTiling::Exact { error.with_hint("`--vae-tiling fast` needs less") } else { error }
+    })
+}
+
+/// Shares of the work of encoder, network and decoder.
+fn shares(networks: &RestorationModel, (width, height): (usize, usize)) -> [f64; 3] {
+    let total = networks.multiply_adds(height, width, PROMPT_TOKENS) as f64;
+    let [encode, decode] = match networks {
+        RestorationModel::Latent(model) => [
+            model.autoencoder.encode_multiply_adds(height, width) as f64,
+            model.autoencoder.decode_multiply_adds(height, width) as f64,
+        ],
+        RestorationModel::Adc(model) => [0.0, model.autoencoder.decode_multiply_adds(height, width) as f64],
+        _ => [0.0, 0.0],
+    };
+    let total = total.max(1.0);
+    [encode / total, 1.0 - (encode + decode) / total, decode / total]
+}
+
+fn least_common_multiple(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
+}

@@ -1,0 +1,246 @@
+//! One restoration from picture to picture: enlarge, encode, one pass of the network, decode, colours, size.
+
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use gendr_image::{Notice, Picture, Planes, Resampling, apply_color_fix, pad_reflect_to, resize, upscale};
+use gendr_model::{AutoencoderKl, LatentModel, Pass, RestorationModel, RrdbNet, TileWindow, join_tiles};
+
+use crate::{
+    CancelFlag, Error, Observer, Progress, RestoreOptions, Restorer, Result, Stage, Timings,
+    pixels::{Range, to_planes, to_tensor},
+    plan::{Plan, VaePass},
+};
+
+/// A restored picture.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The picture, in the depth, colour space and with the metadata of the source.
+    pub picture: Picture,
+    /// What could not be kept.
+    pub notices: Vec<Notice>,
+    /// How long it took.
+    pub timings: Timings,
+    /// Tiles the network worked on.
+    pub tiles: usize,
+}
+
+impl Restorer {
+    /// Restores `picture` as `options` ask; `observer` is told how far the work is, `cancel` stops it after a tile.
+    ///
+    /// The result depends on the picture, the model and the options alone, not on the number of threads.
+    ///
+    /// # Errors
+    /// Argument errors as [`Restorer::check`]; a limit error, with the number of bytes needed, where the memory does not
+    /// suffice; a cancelled error.
+    pub fn restore(
+        &self,
+        picture: &Picture,
+        options: &RestoreOptions,
+        observer: &dyn Observer,
+        cancel: &CancelFlag,
+    ) -> Result<Restored> {
+        self.check(options)?;
+        let memory = self.memory(options);
+        let plan = Plan::new(&self.model, (picture.width(), picture.height()), options, memory)?;
+        let run = Run { restorer: self, plan, options, observer, cancel, timings: Timings::default() };
+        self.on_threads(|| run.restore(picture))
+    }
+}
+
+/// A restoration under way.
+struct Run<'a> {
+    restorer: &'a Restorer,
+    plan: Plan,
+    options: &'a RestoreOptions,
+    observer: &'a dyn Observer,
+    cancel: &'a CancelFlag,
+    timings: Timings,
+}
+
+impl Run<'_> {
+    fn restore(mut self, picture: &Picture) -> Result<Restored> {
+        let start = Instant::now();
+        let space = picture.color_space();
+        let mut source = visible_color(picture);
+        if let Some(space) = &space {
+            space.to_srgb(&mut source);
+        }
+        let enlarged = upscale(&source, self.plan.working.0, self.plan.working.1)?;
+        let generated = self.generate(source, &enlarged)?;
+        let fix = self.options.color_fix.unwrap_or(self.restorer.color_fix);
+        let fixed = apply_color_fix(fix, &generated, &enlarged)?;
+        let mixed = mix(fixed, &enlarged, self.options.fidelity);
+        let mut color = fit(mixed, self.plan.target)?;
+        if let Some(space) = &space {
+            space.from_srgb(&mut color);
+        }
+        if picture.grey {
+            make_grey(&mut color);
+        }
+        let alpha = picture.alpha.as_ref().map(|alpha| enlarge_alpha(alpha, self.plan.target)).transpose()?;
+        self.timings.total = start.elapsed();
+        Ok(Restored {
+            picture: Picture {
+                color,
+                alpha,
+                grey: picture.grey,
+                depth: picture.depth,
+                format: picture.format,
+                metadata: picture.metadata.clone(),
+                notices: Vec::new(),
+            },
+            notices: picture.notices.clone(),
+            timings: self.timings,
+            tiles: self.plan.tiles.count(),
+        })
+    }
+
+    /// What the networks make of the picture, at the working size, in `[0, 1]`.
+    fn generate(&mut self, source: Planes, enlarged: &Planes) -> Result<Planes> {
+        let guidance = f64::from(self.options.guidance);
+        let (tensor, range) = match &self.restorer.model.networks {
+            RestorationModel::Latent(model) => {
+                let picture = self.padded(enlarged)?;
+                let latent =
+                    self.stage(Stage::Encode, |run| run.encode(model, picture))?;
+                let clean = self.stage(Stage::Network, |run| {
+                    run.in_tiles(|tile| Ok(model.restore_latent(tile.cut(&latent), guidance)?))
+                })?;
+                let pixels = self.stage(Stage::Decode, |run| run.decode(&model.autoencoder, clean))?;
+                (pixels, Range::Signed)
+            }
+            RestorationModel::Adc(model) => {
+                let (picture, patch) = (self.padded(enlarged)?, model.pix.patch);
+                let clean = self.stage(Stage::Network, |run| {
+                    run.in_tiles(|tile| Ok(model.restore_latent(tile.cut_enlarged(&picture, patch), guidance)?))
+                })?;
+                let pixels = self.stage(Stage::Decode, |run| run.decode(&model.autoencoder, clean))?;
+                (pixels, Range::Signed)
+            }
+            RestorationModel::Pix(model) => {
+                let picture = self.padded(enlarged)?;
+                let pixels = self.stage(Stage::Network, |run| {
+                    run.in_tiles(|tile| Ok(model.restore(tile.cut(&picture), guidance)?))
+                })?;
+                (pixels, Range::Signed)
+            }
+            RestorationModel::Rrdb(network) => {
+                (self.upscale(source, RrdbNet::SCALE, |part| network.forward(part))?, Range::Unit)
+            }
+            RestorationModel::Compact(network) => {
+                (self.upscale(source, network.scale(), |part| network.forward(part))?, Range::Unit)
+            }
+        };
+        to_planes(tensor, range, self.plan.working)
+    }
+
+    /// The enlarged picture as networks take it: padded by reflection to whole steps, in `[-1, 1]`.
+    fn padded(&self, enlarged: &Planes) -> Result<Tensor<4>> {
+        let (width, height) = self.plan.padded;
+        Ok(to_tensor(pad_reflect_to(enlarged, width, height)?, Range::Signed, &self.restorer.device))
+    }
+
+    fn encode(&self, model: &LatentModel, picture: Tensor<4>) -> Result<Tensor<4>> {
+        Ok(match self.plan.vae {
+            VaePass::Whole => model.encode(picture, &mut Pass::whole()),
+            VaePass::Layers(tile) => model.encode(picture, &mut Pass::tiled(tile)),
+        })
+    }
+
+    fn decode(&self, autoencoder: &AutoencoderKl, latent: Tensor<4>) -> Result<Tensor<4>> {
+        let latent = autoencoder.unscale(latent);
+        Ok(match self.plan.vae {
+            VaePass::Whole => autoencoder.decode(latent, &mut Pass::whole()),
+            VaePass::Layers(tile) => autoencoder.decode(latent, &mut Pass::tiled(tile)),
+        })
+    }
+
+    /// The picture made `scale` times as large by a network that does so itself.
+    fn upscale(
+        &mut self,
+        source: Planes,
+        scale: usize,
+        network: impl Fn(Tensor<4>) -> Tensor<4>,
+    ) -> Result<Tensor<4>> {
+        let picture = to_tensor(source, Range::Unit, &self.restorer.device);
+        self.stage(Stage::Network, |run| {
+            run.in_tiles(|tile| Ok(network(tile.cut_reduced(&picture, scale))))
+        })
+    }
+
+    /// Runs `network` on every tile and joins what it gives.
+    fn in_tiles(&self, mut network: impl FnMut(&TileWindow) -> Result<Tensor<4>>) -> Result<Tensor<4>> {
+        let (total, mut done) = (self.plan.tiles.count(), 0);
+        let size = [self.plan.padded.1 / self.plan.grid, self.plan.padded.0 / self.plan.grid];
+        let joined = join_tiles(size, self.plan.windows(), |tile| -> Result<_> {
+            self.cancel.check()?;
+            let result = network(tile)?;
+            done += 1;
+            self.tell(Stage::Network, done, total);
+            Ok::<_, Error>(result)
+        })?;
+        joined.ok_or_else(|| Error::argument("a picture without pixels"))
+    }
+
+    /// Runs one part of the work: counts its time and tells of its start and end.
+    fn stage<T>(&mut self, stage: Stage, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        self.cancel.check()?;
+        self.tell(stage, 0, 1);
+        let start = Instant::now();
+        let result = work(self)?;
+        self.timings.add(stage, start.elapsed());
+        self.tell(stage, 1, 1);
+        Ok(result)
+    }
+
+    fn tell(&self, stage: Stage, done: usize, total: usize) {
+        let fraction = self.plan.fraction(stage, done, total);
+        self.observer.progress(Progress { stage, done, total, fraction });
+    }
+}
+
+/// Colour without what lies hidden under full transparency.
+fn visible_color(picture: &Picture) -> Planes {
+    if picture.alpha.is_none() {
+        return picture.color.clone();
+    }
+    let mut visible = picture.clone();
+    visible.fill_hidden_color();
+    visible.color
+}
+
+/// `(1 - fidelity) * restored + fidelity * enlarged`, clamped to `[0, 1]`.
+fn mix(mut restored: Planes, enlarged: &Planes, fidelity: f32) -> Planes {
+    for (value, plain) in restored.data_mut().iter_mut().zip(enlarged.data()) {
+        *value = (*value + fidelity * (plain - *value)).clamp(0.0, 1.0);
+    }
+    restored
+}
+
+/// Brings the working size to the size asked for.
+fn fit(picture: Planes, (width, height): (usize, usize)) -> Result<Planes> {
+    if (picture.width(), picture.height()) == (width, height) {
+        return Ok(picture);
+    }
+    let mut fitted = resize(&picture, width, height, Resampling::PILLOW_BICUBIC)?;
+    fitted.map_in_place(|value| value.clamp(0.0, 1.0));
+    Ok(fitted)
+}
+
+/// Opacity is enlarged on its own: networks would see edges where there are none.
+fn enlarge_alpha(alpha: &Planes, target: (usize, usize)) -> Result<Planes> {
+    let mut enlarged = resize(alpha, target.0, target.1, Resampling::PILLOW_BICUBIC)?;
+    enlarged.map_in_place(|value| value.clamp(0.0, 1.0));
+    Ok(enlarged)
+}
+
+/// Three equal planes of luma (Rec. 601).
+fn make_grey(color: &mut Planes) {
+    let luma: Vec<f32> = (0..color.width() * color.height())
+        .map(|i| 0.299 * color.plane(0)[i] + 0.587 * color.plane(1)[i] + 0.114 * color.plane(2)[i])
+        .collect();
+    for channel in 0..3 {
+        color.plane_mut(channel).copy_from_slice(&luma);
+    }
+}

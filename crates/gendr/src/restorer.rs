@@ -1,0 +1,149 @@
+//! A model, ready to restore pictures.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use burn::tensor::Device;
+use bytes::Bytes;
+use gendr_image::ColorFix;
+use gendr_model::{Description, Model, RestorationModel, parameter_count};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::{DeviceChoice, Error, ErrorKind, RestoreOptions, Result, available_memory};
+
+/// The name of the built-in model.
+pub const BUILT_IN: &str = "gendr-tiny";
+
+/// The built-in model, a single model file. The one place that includes it.
+static BUILT_IN_FILE: &[u8] = include_bytes!("../models/gendr-tiny.safetensors");
+
+/// Where a model comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ModelSource {
+    /// The one inside this library.
+    #[default]
+    BuiltIn,
+    /// A model folder or file.
+    Path(PathBuf),
+}
+
+impl From<&str> for ModelSource {
+    /// The built-in model by its name, anything else as a path.
+    fn from(name: &str) -> Self {
+        if name == BUILT_IN { Self::BuiltIn } else { Self::Path(name.into()) }
+    }
+}
+
+/// Where and with how many threads networks run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compute {
+    /// The device.
+    pub device: DeviceChoice,
+    /// Threads on the processor; `None` is one per core. The result does not depend on it.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// A model on a device. It holds no state between pictures: one restorer serves many, from any thread.
+#[derive(Debug)]
+pub struct Restorer {
+    pub(crate) model: Model,
+    pub(crate) device: Device,
+    pub(crate) color_fix: ColorFix,
+    /// Size of the weights in the form in which networks use them.
+    weight_bytes: u64,
+    threads: ThreadPool,
+}
+
+impl Restorer {
+    /// Opens a model.
+    ///
+    /// # Errors
+    /// An I/O error where it cannot be read, an input error where it is damaged or incomplete, a resource error where the
+    /// threads are not to be had.
+    pub fn open(source: &ModelSource, compute: Compute) -> Result<Self> {
+        let threads = ThreadPoolBuilder::new()
+            .num_threads(compute.threads.map_or(0, NonZeroUsize::get))
+            .build()
+            .map_err(|error| Error::new(ErrorKind::Resource, "cannot start threads").with_source(error))?;
+        let device = Device::flex();
+        let model = threads.install(|| open_model(source, &device))?;
+        let color_fix = model_color_fix(&model.description)?;
+        let weight_bytes = weight_bytes(&model.networks);
+        Ok(Self { model, device, color_fix, weight_bytes, threads })
+    }
+
+    /// Checks that the options make sense for this model.
+    ///
+    /// # Errors
+    /// As [`RestoreOptions::validate`]; an argument error for what this model cannot do.
+    pub fn check(&self, options: &RestoreOptions) -> Result<()> {
+        options.validate()?;
+        let guided = options.guidance != 1.0;
+        let unet = match &self.model.networks {
+            RestorationModel::Latent(model) => Some(&model.unet),
+            RestorationModel::Adc(model) => Some(&model.unet),
+            RestorationModel::Pix(model) => Some(&model.unet),
+            RestorationModel::Rrdb(_) | RestorationModel::Compact(_) => None,
+        };
+        if guided && unet.is_none_or(|unet| !unet.has_negative()) {
+            return Err(Error::argument("guidance needs a model with a negative prompt")
+                .with_hint("leave `--guidance` at 1 for this model"));
+        }
+        Ok(())
+    }
+
+    /// What the model says of itself.
+    pub fn description(&self) -> &Description {
+        &self.model.description
+    }
+
+    /// Number of threads that networks run on.
+    pub fn threads(&self) -> usize {
+        self.threads.current_num_threads()
+    }
+
+    /// Bytes that a restoration may take beside the weights.
+    pub(crate) fn memory(&self, options: &RestoreOptions) -> u64 {
+        match options.memory {
+            Some(memory) => memory.saturating_sub(self.weight_bytes),
+            None => available_memory(),
+        }
+    }
+
+    /// Runs `work` on this restorer's threads.
+    pub(crate) fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.threads.install(work)
+    }
+}
+
+fn open_model(source: &ModelSource, device: &Device) -> Result<Model> {
+    match source {
+        ModelSource::BuiltIn => Ok(Model::parse(&Bytes::from_static(BUILT_IN_FILE), device)?),
+        ModelSource::Path(path) if !path.exists() => Err(Error::new(ErrorKind::Io, "no such model")
+            .with_hint(format!("give a model folder or file, or the built-in `{BUILT_IN}`"))
+            .with_path(path)),
+        ModelSource::Path(path) => Ok(Model::open(path, device)?),
+    }
+}
+
+fn weight_bytes(networks: &RestorationModel) -> u64 {
+    let count = match networks {
+        RestorationModel::Latent(model) => {
+            parameter_count(model.unet.unet()) + parameter_count(&model.autoencoder)
+        }
+        RestorationModel::Adc(model) => parameter_count(model.unet.unet()) + parameter_count(&model.autoencoder),
+        RestorationModel::Pix(model) => parameter_count(model.unet.unet()),
+        RestorationModel::Rrdb(network) => parameter_count(network.as_ref()),
+        RestorationModel::Compact(network) => parameter_count(network.as_ref()),
+    };
+    count as u64 * size_of::<f32>() as u64
+}
+
+fn model_color_fix(description: &Description) -> Result<ColorFix> {
+    match description.color_fix.as_str() {
+        "none" => Ok(ColorFix::None),
+        "adain" => Ok(ColorFix::Adain),
+        "wavelet" => Ok(ColorFix::Wavelet),
+        "ycbcr" => Ok(ColorFix::Ycbcr),
+        other => Err(Error::input(format!("the model asks for an unknown colour fix `{other}`"))),
+    }
+}
