@@ -1,17 +1,23 @@
 //! What was typed. Each command has its own file; values become the library's types as they are parsed.
 
 mod bench;
+mod degrade;
+mod model;
 mod restore;
+mod train;
 mod values;
 
 use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, BenchCommand, BenchRestoreArgs};
+pub(crate) use degrade::DegradeArgs;
+pub(crate) use model::{ConvertArgs, InfoArgs, InitArgs, ModelArgs, ModelCommand, VerifyArgs};
 pub(crate) use restore::{RestoreArgs, TalkArgs};
+pub(crate) use train::TrainArgs;
 
 /// Restores photos: a small or damaged picture in, a larger and cleaner one out.
 #[derive(Debug, Parser)]
-#[command(name = "gendr", version, about, long_about = None, max_term_width = 100)]
+#[command(name = "gendr", version, max_term_width = 100)]
 #[command(after_help = "Run `gendr COMMAND --help` for the options of a command.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -21,5 +27,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Restore(Box<RestoreArgs>),
+    Degrade(DegradeArgs),
+    Model(ModelArgs),
     Bench(BenchArgs),
+    Train(TrainArgs),
 }

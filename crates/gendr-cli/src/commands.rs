@@ -2,7 +2,11 @@
 
 mod batch;
 mod bench;
+mod degrade;
+mod model;
 mod restore;
+#[cfg(feature = "train")]
+mod train;
 
 use gendr::Result;
 
@@ -12,6 +16,13 @@ use crate::{args::Command, status::Status};
 pub(crate) fn run(command: &Command) -> Result<Status> {
     match command {
         Command::Restore(args) => restore::run(args),
+        Command::Degrade(args) => degrade::run(args),
+        Command::Model(args) => model::run(&args.command),
         Command::Bench(args) => bench::run(args),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(args),
+        #[cfg(not(feature = "train"))]
+        Command::Train(_) => Err(gendr::Error::unsupported("this build of gendr cannot train")
+            .with_hint("build it with `cargo build --release -p gendr-cli --features train`")),
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 pub(crate) use gradient::{OutputGradientTransform, gradient_stage_len};
 use pictures::OutputTransform;
-pub(crate) use pictures::{InputTransform, matrix_stride, stage_len};
+pub(crate) use pictures::{InputTransform, matrix_stride};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 pub(crate) use tiles::{PaddedRow, Run, Tiles, clear};
@@ -109,9 +109,8 @@ impl Winograd<'_> {
                 let padded = size.min(count - first).next_multiple_of(lanes);
                 let matrix = matrix_stride(in_channels, padded);
                 let products = I * I * matrix_stride(CHUNK, padded);
-                with_scratch(I * I * matrix + products + stage_len(padded), |scratch| {
-                    let (transformed, scratch) = scratch.split_at_mut(I * I * matrix);
-                    let (products, stage) = scratch.split_at_mut(products);
+                with_scratch(I * I * matrix + products, |scratch| {
+                    let (transformed, products) = scratch.split_at_mut(I * I * matrix);
                     self.transform_input::<T, I, O>(
                         tiles,
                         &runs,
@@ -119,14 +118,13 @@ impl Winograd<'_> {
                         0..in_channels,
                         SharedMut::new(transformed),
                         0,
-                        stage,
                     );
                     for channel in (0..out_channels).step_by(CHUNK) {
                         let rows = (out_channels - channel).min(CHUNK);
                         let weights = &weights[channel * in_channels..];
                         self.multiply::<I>(transformed, padded, weights, weight_matrix, rows, products);
                         self.transform_output::<T, I, O>(
-                            tiles, &runs, padded, products, channel, rows, output, stage,
+                            tiles, &runs, padded, products, channel, rows, output,
                         );
                     }
                 });
@@ -161,10 +159,14 @@ impl Winograd<'_> {
                     let (block, part) = (job / parts, job % parts);
                     let (runs, padded) = &group[block];
                     let channels = part * 16..(part * 16 + 16).min(in_channels);
-                    with_scratch(stage_len(*padded), |stage| {
-                        let at = block * block_len;
-                        self.transform_input::<T, I, O>(tiles, runs, *padded, channels, shared, at, stage);
-                    });
+                    self.transform_input::<T, I, O>(
+                        tiles,
+                        runs,
+                        *padded,
+                        channels,
+                        shared,
+                        block * block_len,
+                    );
                 });
                 self.group_outputs::<T, I, O>(tiles, &group, transformed, block_len, output);
             }
@@ -185,9 +187,8 @@ impl Winograd<'_> {
         let widest = group.iter().map(|block| block.1).max().unwrap_or(0);
         let products = I * I * matrix_stride(ROWS, widest);
         (0..out_channels.div_ceil(ROWS)).into_par_iter().for_each(|panel| {
-            with_scratch(I * I * weight_matrix + products + stage_len(widest), |scratch| {
-                let (weights, scratch) = scratch.split_at_mut(I * I * weight_matrix);
-                let (products, stage) = scratch.split_at_mut(products);
+            with_scratch(I * I * weight_matrix + products, |scratch| {
+                let (weights, products) = scratch.split_at_mut(I * I * weight_matrix);
                 self.level.run(WeightTransform::<T, I, O> {
                     filters: self.filters,
                     channel: panel * ROWS,
@@ -208,7 +209,6 @@ impl Winograd<'_> {
                         panel * ROWS,
                         rows,
                         output,
-                        stage,
                     );
                 }
             });
@@ -224,7 +224,6 @@ impl Winograd<'_> {
         channels: std::ops::Range<usize>,
         to: SharedMut<'_>,
         at: usize,
-        stage: &mut [f32],
     ) {
         let depth = self.shape.in_channels;
         self.level.run(InputTransform::<T, I, O> {
@@ -238,7 +237,6 @@ impl Winograd<'_> {
             matrix: matrix_stride(depth, padded),
             depth,
             first_channel: 0,
-            stage,
             kind: PhantomData,
         });
     }
@@ -288,7 +286,6 @@ impl Winograd<'_> {
         channel: usize,
         rows: usize,
         output: SharedMut<'_>,
-        stage: &mut [f32],
     ) {
         let epilogues: Vec<_> =
             (channel..channel + rows).map(|c| Epilogue::of_channel(self.bias, self.activation, c)).collect();
@@ -301,7 +298,6 @@ impl Winograd<'_> {
             channel,
             epilogues: &epilogues,
             output,
-            stage,
             kind: PhantomData,
         });
     }

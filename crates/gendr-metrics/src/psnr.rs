@@ -3,7 +3,7 @@
 use gendr_image::{Planes, Resampling, Result, resize};
 use rayon::prelude::*;
 
-use crate::levels::{CHUNK, Levels, Luma, check_pair};
+use crate::levels::{CHUNK, Levels, Luma, check_pair, check_shapes};
 
 /// What two equal pictures score, for which the formula has no finite value; also the highest score there is, in dB.
 pub const PSNR_CEILING: f64 = 100.0;
@@ -15,8 +15,11 @@ pub const PSNR_CEILING: f64 = 100.0;
 /// # Errors
 /// Where the pictures differ in shape, are neither grey nor colour, or hold values that are not finite.
 pub fn psnr(output: &Planes, reference: &Planes) -> Result<f64> {
-    check_pair(output, reference)?;
+    check_shapes(output, reference)?;
     let error = mean_squared_difference(output.data(), reference.data());
+    if !error.is_finite() {
+        check_pair(output, reference)?;
+    }
     Ok(decibels(error * 255.0 * 255.0))
 }
 
@@ -93,6 +96,7 @@ mod tests {
         let output = Planes::filled(3, 7, 5, 0.6);
         assert!((psnr(&output, &reference).unwrap() - 20.0).abs() < 1e-5);
         let one_pixel = |value| Planes::filled(1, 1, 1, value);
+        assert!(psnr(&one_pixel(f32::NAN), &one_pixel(1.0)).is_err());
         assert!(psnr(&one_pixel(0.0), &one_pixel(1.0)).unwrap().abs() < 1e-9);
     }
 

@@ -87,11 +87,14 @@ fn convolutions_wide_and_tall_are_merged_exactly() {
     let b: Vec<f32> = (0..rows * rank).map(|index| number(index + 5)).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lora.safetensors");
-    write(&path, &[
-        ("conv.lora_A.weight", &[rank, 150, 3, 3], a.clone()),
-        ("conv.lora_B.weight", &[rows, rank, 1, 1], b.clone()),
-        ("conv.alpha", &[1], vec![6.0]),
-    ]);
+    write(
+        &path,
+        &[
+            ("conv.lora_A.weight", &[rank, 150, 3, 3], a.clone()),
+            ("conv.lora_B.weight", &[rows, rank, 1, 1], b.clone()),
+            ("conv.alpha", &[1], vec![6.0]),
+        ],
+    );
     let mut weights = weights(&[("conv.weight", &[rows, 150, 3, 3], vec![1.0; rows * columns])]);
     weights.merge(&Lora::open(&path).unwrap()).unwrap();
     let got = values(&weights, "conv.weight");
@@ -107,7 +110,10 @@ fn convolutions_wide_and_tall_are_merged_exactly() {
 fn alpha_follows_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lora.safetensors");
-    write(&path, &[("m.a.lora_A.weight", &[4, 1], vec![1.0; 4]), ("m.a.lora_B.weight", &[1, 4], vec![0.25; 4])]);
+    write(
+        &path,
+        &[("m.a.lora_A.weight", &[4, 1], vec![1.0; 4]), ("m.a.lora_B.weight", &[1, 4], vec![0.25; 4])],
+    );
     let weight = |text: &str| {
         config(folder.path(), text);
         let mut weights = weights(&[("m.a.weight", &[1, 1], vec![0.0])]);
@@ -128,7 +134,11 @@ fn refusal(tensors: &[Named<'_>], settings: Option<&str>) -> (ErrorKind, String)
     if let Some(settings) = settings {
         config(folder.path(), settings);
     }
-    let mut weights = weights(&[("a.weight", &[2, 3], vec![0.0; 6]), ("unet.b.weight", &[1], vec![0.0]), ("vae.b.weight", &[1], vec![0.0])]);
+    let mut weights = weights(&[
+        ("a.weight", &[2, 3], vec![0.0; 6]),
+        ("unet.b.weight", &[1], vec![0.0]),
+        ("vae.b.weight", &[1], vec![0.0]),
+    ]);
     let error = Lora::open(&path).and_then(|lora| weights.merge(&lora)).unwrap_err();
     assert_eq!(values(&weights, "a.weight"), [0.0; 6]);
     let message = error.to_string();
@@ -143,11 +153,19 @@ fn broken_loras_are_named() {
     let b = |layer: &'static str| -> Named<'_> { (layer, &[2, 1], vec![1.0; 2]) };
     let alpha = Some(r#"{"lora_alpha": 1}"#);
     let cases: [(Vec<Named<'_>>, Option<&str>, &str); 9] = [
-        (vec![a("c.lora_A.weight"), b("c.lora_B.weight")], alpha, "LoRA for c.weight: the model has no tensor"),
+        (
+            vec![a("c.lora_A.weight"), b("c.lora_B.weight")],
+            alpha,
+            "LoRA for c.weight: the model has no tensor",
+        ),
         (vec![a("a.lora_A.weight")], alpha, "LoRA of a lacks"),
         (vec![a("a.lora_A.weight"), b("a.lora_B.weight")], None, "does not say its alpha"),
         (vec![a("a.lora_A.weight"), ("a.lora_B.weight", &[2, 2], vec![1.0; 4])], alpha, "LoRA matrices of a"),
-        (vec![a("a.lora_A.weight"), ("a.lora_B.weight", &[3, 1], vec![1.0; 3])], alpha, "[3, 3]: the model's tensor has shape [2, 3]"),
+        (
+            vec![a("a.lora_A.weight"), ("a.lora_B.weight", &[3, 1], vec![1.0; 3])],
+            alpha,
+            "[3, 3]: the model's tensor has shape [2, 3]",
+        ),
         (vec![a("a.lora_A.weight"), b("a.lora_B.bias")], alpha, "LoRA key a.lora_B.bias"),
         (vec![a("a.lora_magnitude_vector.weight")], alpha, "LoRA key a.lora_magnitude_vector.weight"),
         (vec![("b.weight", &[1], vec![1.0])], alpha, "several tensors"),
@@ -158,8 +176,13 @@ fn broken_loras_are_named() {
         assert_eq!(kind, ErrorKind::Input, "{message}");
         assert!(message.contains(expected), "{message}");
     }
-    for settings in [r#"{"lora_alpha": 1, "use_dora": true}"#, r#"{"lora_alpha": 1, "alpha_pattern": {"^a.*": 2}}"#] {
-        assert_eq!(refusal(&[a("a.lora_A.weight"), b("a.lora_B.weight")], Some(settings)).0, ErrorKind::Unsupported);
+    for settings in
+        [r#"{"lora_alpha": 1, "use_dora": true}"#, r#"{"lora_alpha": 1, "alpha_pattern": {"^a.*": 2}}"#]
+    {
+        assert_eq!(
+            refusal(&[a("a.lora_A.weight"), b("a.lora_B.weight")], Some(settings)).0,
+            ErrorKind::Unsupported
+        );
     }
     assert!(refusal(&[a("a.lora_A.weight")], Some("{}")).1.contains("lora_alpha"));
 }
@@ -168,7 +191,14 @@ fn broken_loras_are_named() {
 fn a_lora_that_is_not_finite_is_named_when_it_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lora.safetensors");
-    write(&path, &[("a.lora_A.weight", &[1, 1], vec![f32::NAN]), ("a.lora_B.weight", &[1, 1], vec![1.0]), ("a.alpha", &[], vec![1.0])]);
+    write(
+        &path,
+        &[
+            ("a.lora_A.weight", &[1, 1], vec![f32::NAN]),
+            ("a.lora_B.weight", &[1, 1], vec![1.0]),
+            ("a.alpha", &[], vec![1.0]),
+        ],
+    );
     let mut weights = weights(&[("a.weight", &[1, 1], vec![0.0])]);
     weights.merge(&Lora::open(&path).unwrap()).unwrap();
     let error = weights.values("a.weight").unwrap_err();

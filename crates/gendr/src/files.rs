@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use gendr_image::{Depth, EncodeOptions, Limits, Notice, Picture, Strip, decode, encode, read_file, write_atomic};
+use gendr_image::{
+    Depth, EncodeOptions, Limits, Notice, Picture, Strip, decode, encode, read_file, write_atomic,
+};
 
 use crate::{CancelFlag, Error, Input, Job, Observer, Output, RestoreOptions, Restored, Restorer, Result};
 

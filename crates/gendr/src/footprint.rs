@@ -90,7 +90,8 @@ fn unet_place(model: &Model) -> u64 {
         PerLevel::Each(layers) => layers.iter().copied().max().unwrap_or(0),
     } as u64;
     let levels = config.block_out_channels.iter().enumerate();
-    let widths: Vec<u64> = levels.map(|(level, &width)| (width as u64).div_ceil(4u64.pow(level as u32))).collect();
+    let widths: Vec<u64> =
+        levels.map(|(level, &width)| (width as u64).div_ceil(4u64.pow(level as u32))).collect();
     let skips: u64 = widths.iter().sum::<u64>() * (layers + 1);
     let widest = widths.iter().max().copied().unwrap_or(0);
     VALUE * (skips + 2 * ACTIVATIONS * widest)

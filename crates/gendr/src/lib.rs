@@ -36,7 +36,7 @@ pub use batch::{Input, Job, Naming, Output, plan};
 pub use device::DeviceChoice;
 pub use error::{Error, ErrorKind, Result};
 pub use files::FileOptions;
-pub use gendr_image::{ColorFix, Depth, Limits, OutputFormat, Picture, Planes, Strip, read};
+pub use gendr_image::{ColorFix, Depth, Limits, OutputFormat, Picture, Planes, Strip, read, write_atomic};
 pub use memory::{available_memory, format_bytes, peak_memory};
 pub use options::{MIN_TILE, RestoreOptions, TILE_STEP, Tiling, VaeTiling};
 pub use progress::{CancelFlag, Observer, Progress, Silent, Stage};

@@ -3,9 +3,7 @@
 use gendr_image::{TileOptions, TilePlan, Window};
 use gendr_model::{Model, RestorationModel, TileWindow};
 
-use crate::{
-    Error, RestoreOptions, Result, Stage, TILE_STEP, Tiling, VaeTiling, footprint::Footprint,
-};
+use crate::{Error, RestoreOptions, Result, Stage, TILE_STEP, Tiling, VaeTiling, footprint::Footprint};
 
 /// Sides of tiles that are tried, in pixels of the result, largest first. A picture no larger than the first is not cut
 /// if the memory allows.
@@ -128,7 +126,13 @@ impl Cut {
     }
 
     /// The side of the tiles in pixels.
-    fn side(&self, tile: Tiling, padded: (usize, usize), footprint: &Footprint, memory: u64) -> Result<usize> {
+    fn side(
+        &self,
+        tile: Tiling,
+        padded: (usize, usize),
+        footprint: &Footprint,
+        memory: u64,
+    ) -> Result<usize> {
         let whole = padded.0.max(padded.1).next_multiple_of(self.step);
         let fits = |side: usize| footprint.network(side.min(padded.0), side.min(padded.1)) <= memory;
         let side = match tile {
@@ -150,7 +154,11 @@ impl Cut {
         }
         let needed = footprint.network(side.min(padded.0), side.min(padded.1));
         let error = footprint.refusal(needed, memory);
-        Err(if tile == Tiling::Auto { error } else { error.with_hint("`--tile auto` chooses tiles that fit") })
+        Err(if tile == Tiling::Auto {
+            error
+        } else {
+            error.with_hint("`--tile auto` chooses tiles that fit")
+        })
     }
 
     fn plan(&self, padded: (usize, usize), side: usize, overlap: Option<usize>) -> Result<TilePlan> {

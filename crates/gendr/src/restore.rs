@@ -102,8 +102,7 @@ impl Run<'_> {
         let (tensor, range) = match &self.restorer.model.networks {
             RestorationModel::Latent(model) => {
                 let picture = self.padded(enlarged)?;
-                let latent =
-                    self.stage(Stage::Encode, |run| run.encode(model, picture))?;
+                let latent = self.stage(Stage::Encode, |run| run.encode(model, picture))?;
                 let clean = self.stage(Stage::Network, |run| {
                     run.in_tiles(|tile| Ok(model.restore_latent(tile.cut(&latent), guidance)?))
                 })?;
@@ -113,7 +112,9 @@ impl Run<'_> {
             RestorationModel::Adc(model) => {
                 let (picture, patch) = (self.padded(enlarged)?, model.pix.patch);
                 let clean = self.stage(Stage::Network, |run| {
-                    run.in_tiles(|tile| Ok(model.restore_latent(tile.cut_enlarged(&picture, patch), guidance)?))
+                    run.in_tiles(|tile| {
+                        Ok(model.restore_latent(tile.cut_enlarged(&picture, patch), guidance)?)
+                    })
                 })?;
                 let pixels = self.stage(Stage::Decode, |run| run.decode(&model.autoencoder, clean))?;
                 (pixels, Range::Signed)
@@ -138,7 +139,7 @@ impl Run<'_> {
     /// The enlarged picture as networks take it: padded by reflection to whole steps, in `[-1, 1]`.
     fn padded(&self, enlarged: &Planes) -> Result<Tensor<4>> {
         let (width, height) = self.plan.padded;
-        Ok(to_tensor(pad_reflect_to(enlarged, width, height)?, Range::Signed, &self.restorer.device))
+        Ok(to_tensor(pad_reflect_to(enlarged, width, height)?, Range::Signed, &self.restorer.tensors))
     }
 
     fn encode(&self, model: &LatentModel, picture: Tensor<4>) -> Result<Tensor<4>> {
@@ -163,10 +164,8 @@ impl Run<'_> {
         scale: usize,
         network: impl Fn(Tensor<4>) -> Tensor<4>,
     ) -> Result<Tensor<4>> {
-        let picture = to_tensor(source, Range::Unit, &self.restorer.device);
-        self.stage(Stage::Network, |run| {
-            run.in_tiles(|tile| Ok(network(tile.cut_reduced(&picture, scale))))
-        })
+        let picture = to_tensor(source, Range::Unit, &self.restorer.tensors);
+        self.stage(Stage::Network, |run| run.in_tiles(|tile| Ok(network(tile.cut_reduced(&picture, scale)))))
     }
 
     /// Runs `network` on every tile and joins what it gives.

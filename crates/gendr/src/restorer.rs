@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use burn::tensor::Device;
 use bytes::Bytes;
 use gendr_image::ColorFix;
-use gendr_model::{Description, Model, RestorationModel, parameter_count};
+use gendr_model::{Description, Model, RestorationModel, StoredModel, parameter_count};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{DeviceChoice, Error, ErrorKind, RestoreOptions, Result, available_memory};
@@ -24,6 +24,33 @@ pub enum ModelSource {
     BuiltIn,
     /// A model folder or file.
     Path(PathBuf),
+}
+
+impl ModelSource {
+    /// The model as it is stored: description and tensors, without its networks.
+    ///
+    /// # Errors
+    /// As [`Restorer::open`].
+    pub fn stored(&self) -> Result<StoredModel> {
+        self.check_exists()?;
+        match self {
+            Self::BuiltIn => Ok(StoredModel::parse(&Bytes::from_static(BUILT_IN_FILE))?),
+            Self::Path(path) => Ok(StoredModel::open(path)?),
+        }
+    }
+
+    /// Refuses a path where there is nothing.
+    ///
+    /// # Errors
+    /// An I/O error.
+    pub fn check_exists(&self) -> Result<()> {
+        match self {
+            Self::Path(path) if !path.exists() => Err(Error::new(ErrorKind::Io, "no such model")
+                .with_hint(format!("give a model folder or file, or the built-in `{BUILT_IN}`"))
+                .with_path(path)),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl From<&str> for ModelSource {
@@ -46,7 +73,8 @@ pub struct Compute {
 #[derive(Debug)]
 pub struct Restorer {
     pub(crate) model: Model,
-    pub(crate) device: Device,
+    /// Where tensors lie.
+    pub(crate) tensors: Device,
     pub(crate) color_fix: ColorFix,
     /// Size of the weights in the form in which networks use them.
     weight_bytes: u64,
@@ -65,10 +93,10 @@ impl Restorer {
             .build()
             .map_err(|error| Error::new(ErrorKind::Resource, "cannot start threads").with_source(error))?;
         let device = Device::flex();
-        let model = threads.install(|| open_model(source, &device))?;
+        let model = threads.install(|| source.stored()?.load(&device).map_err(Error::from))?;
         let color_fix = model_color_fix(&model.description)?;
         let weight_bytes = weight_bytes(&model.networks);
-        Ok(Self { model, device, color_fix, weight_bytes, threads })
+        Ok(Self { model, tensors: device, color_fix, weight_bytes, threads })
     }
 
     /// Checks that the options make sense for this model.
@@ -96,6 +124,11 @@ impl Restorer {
         &self.model.description
     }
 
+    /// The device that networks run on.
+    pub fn device(&self) -> DeviceChoice {
+        DeviceChoice::Cpu
+    }
+
     /// Number of threads that networks run on.
     pub fn threads(&self) -> usize {
         self.threads.current_num_threads()
@@ -115,22 +148,14 @@ impl Restorer {
     }
 }
 
-fn open_model(source: &ModelSource, device: &Device) -> Result<Model> {
-    match source {
-        ModelSource::BuiltIn => Ok(Model::parse(&Bytes::from_static(BUILT_IN_FILE), device)?),
-        ModelSource::Path(path) if !path.exists() => Err(Error::new(ErrorKind::Io, "no such model")
-            .with_hint(format!("give a model folder or file, or the built-in `{BUILT_IN}`"))
-            .with_path(path)),
-        ModelSource::Path(path) => Ok(Model::open(path, device)?),
-    }
-}
-
 fn weight_bytes(networks: &RestorationModel) -> u64 {
     let count = match networks {
         RestorationModel::Latent(model) => {
             parameter_count(model.unet.unet()) + parameter_count(&model.autoencoder)
         }
-        RestorationModel::Adc(model) => parameter_count(model.unet.unet()) + parameter_count(&model.autoencoder),
+        RestorationModel::Adc(model) => {
+            parameter_count(model.unet.unet()) + parameter_count(&model.autoencoder)
+        }
         RestorationModel::Pix(model) => parameter_count(model.unet.unet()),
         RestorationModel::Rrdb(network) => parameter_count(network.as_ref()),
         RestorationModel::Compact(network) => parameter_count(network.as_ref()),

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use gendr::{
-    ColorFix, Compute, Depth, DeviceChoice, FileOptions, ModelSource, Naming, OutputFormat, RestoreOptions, Restorer, Result,
-    TargetSize, Tiling, VaeTiling,
+    ColorFix, Compute, Depth, DeviceChoice, FileOptions, ModelSource, Naming, OutputFormat, RestoreOptions,
+    Restorer, Result, Strip, TargetSize, Tiling, VaeTiling,
 };
 
 use super::values;
@@ -44,11 +44,23 @@ pub(crate) struct RestoreArgs {
     pub(crate) color_fix: Option<ColorFix>,
 
     /// From 0, as generated, to 1, the plainly enlarged input
-    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true, help_heading = "Restoring")]
+    #[arg(
+        long,
+        value_name = "F",
+        default_value_t = 0.0,
+        allow_negative_numbers = true,
+        help_heading = "Restoring"
+    )]
     pub(crate) fidelity: f32,
 
     /// Weight of classifier-free guidance; needs a model with a negative prompt unless 1
-    #[arg(long, value_name = "W", default_value_t = 1.0, allow_negative_numbers = true, help_heading = "Restoring")]
+    #[arg(
+        long,
+        value_name = "W",
+        default_value_t = 1.0,
+        allow_negative_numbers = true,
+        help_heading = "Restoring"
+    )]
     pub(crate) guidance: f32,
 
     /// Side of the tiles in pixels of the result: auto, off or a multiple of 8
@@ -63,7 +75,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "MODE", default_value = "auto", value_parser = values::vae_tiling, help_heading = "Tiles and memory")]
     pub(crate) vae_tiling: VaeTiling,
 
-    /// Seed of whatever is sampled
+    /// Seed of whatever is sampled; the present families sample nothing
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Restoring")]
     pub(crate) seed: u64,
 
@@ -134,9 +146,12 @@ pub(crate) struct FileArgs {
     #[arg(long, value_name = "BITS", default_value = "same", help_heading = "Files")]
     pub(crate) depth: DepthArg,
 
-    /// Leave out all metadata but the colour profile
-    #[arg(long, help_heading = "Files")]
-    pub(crate) strip: bool,
+    /// Leave out metadata: all but what the colours mean, or with `--strip=gps` the place alone
+    #[arg(
+        long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "all",
+        value_parser = values::strip, help_heading = "Files"
+    )]
+    pub(crate) strip: Option<Strip>,
 
     /// Enter folders inside folders; their tree is mirrored
     #[arg(short, long, help_heading = "Files")]
@@ -226,7 +241,7 @@ impl RestoreArgs {
                 DepthArg::Eight => Some(Depth::Eight),
                 DepthArg::Sixteen => Some(Depth::Sixteen),
             },
-            strip: if self.files.strip { gendr::Strip::All } else { gendr::Strip::default() },
+            strip: self.files.strip.unwrap_or_default(),
             overwrite: self.files.overwrite,
             ..FileOptions::default()
         }

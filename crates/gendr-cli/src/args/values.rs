@@ -1,13 +1,16 @@
 //! Values that need more than a number: tiles, sizes in bytes, names.
 
-use gendr::{ColorFix, OutputFormat, Tiling, VaeTiling};
+use gendr::{ColorFix, OutputFormat, Strip, Tiling, VaeTiling};
+use gendr_model::Precision;
 
 /// `auto`, `off` or a side in pixels.
 pub(super) fn tiling(text: &str) -> Result<Tiling, String> {
     match text {
         "auto" => Ok(Tiling::Auto),
         "off" => Ok(Tiling::Off),
-        _ => text.parse().map(Tiling::Size).map_err(|_| "give `auto`, `off` or a number of pixels".to_owned()),
+        _ => {
+            text.parse().map(Tiling::Size).map_err(|_| "give `auto`, `off` or a number of pixels".to_owned())
+        }
     }
 }
 
@@ -34,6 +37,25 @@ pub(super) fn color_fix(text: &str) -> Result<ColorFix, String> {
         "wavelet" => Ok(ColorFix::Wavelet),
         "ycbcr" => Ok(ColorFix::Ycbcr),
         _ => Err("give `none`, `adain`, `wavelet` or `ycbcr`".to_owned()),
+    }
+}
+
+/// Which metadata go.
+pub(super) fn strip(text: &str) -> Result<Strip, String> {
+    match text {
+        "all" => Ok(Strip::All),
+        "gps" => Ok(Strip::Gps),
+        _ => Err("give `all` or `gps`".to_owned()),
+    }
+}
+
+/// How weights are stored.
+pub(super) fn precision(text: &str) -> Result<Precision, String> {
+    match text {
+        "f32" => Ok(Precision::F32),
+        "f16" => Ok(Precision::F16),
+        "bf16" => Ok(Precision::Bf16),
+        _ => Err("give `f32`, `f16` or `bf16`".to_owned()),
     }
 }
 

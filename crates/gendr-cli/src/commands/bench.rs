@@ -20,7 +20,7 @@ fn restore(args: &BenchRestoreArgs) -> Result<Status> {
     let options = RestoreOptions { size: TargetSize::Width(args.size), ..RestoreOptions::default() };
     options.validate()?;
     let restorer = args.network.open()?;
-    let side = (args.size / restorer.scale()).max(1);
+    let side = (args.size / restorer.description().scale.max(1)).max(1);
     let picture = Picture::from_color(pattern(side));
     let cancel = interrupt::cancel_flag()?;
     let timed = |cancel: &CancelFlag| Ok(restorer.restore(&picture, &options, &Silent, cancel)?.timings);
@@ -34,7 +34,7 @@ fn restore(args: &BenchRestoreArgs) -> Result<Status> {
     if args.json {
         print_json(&json!({
             "encode_s": encode, "unet_s": unet, "decode_s": decode, "total_s": total,
-            "runs": runs.len(), "threads": restorer.threads(), "device": restorer.device_name(),
+            "runs": runs.len(), "threads": restorer.threads(), "device": restorer.device().to_string(),
             "peak_rss_mib": peak, "size": args.size,
         }))?;
     } else {
@@ -45,7 +45,7 @@ fn restore(args: &BenchRestoreArgs) -> Result<Status> {
             runs.len(),
             args.size,
             args.size,
-            restorer.device_name(),
+            restorer.device(),
             restorer.threads(),
         ))?;
     }
@@ -55,7 +55,8 @@ fn restore(args: &BenchRestoreArgs) -> Result<Status> {
 fn median(mut times: Vec<std::time::Duration>) -> f64 {
     times.sort();
     let middle = times.len() / 2;
-    let sum = if times.len().is_multiple_of(2) { times[middle - 1] + times[middle] } else { times[middle] * 2 };
+    let sum =
+        if times.len().is_multiple_of(2) { times[middle - 1] + times[middle] } else { times[middle] * 2 };
     sum.as_secs_f64() / 2.0
 }
 

@@ -8,9 +8,7 @@ use crate::{
     gemm::{Block, LeftLayout},
     scratch::{SharedMut, with_scratch},
     simd::{Kernel, Simd},
-    winograd::{
-        F4, InputTransform, OutputGradientTransform, Run, Tiles, gradient_stage_len, matrix_stride, stage_len,
-    },
+    winograd::{F4, InputTransform, OutputGradientTransform, Run, Tiles, gradient_stage_len, matrix_stride},
 };
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -119,8 +117,7 @@ impl WeightGradient<'_> {
         let rows = (shape.in_channels - channel).min(CHANNELS);
         let sum_matrix = sums.len() / 36;
         let matrix = matrix_stride(CHANNELS, 3 * lanes);
-        with_scratch(36 * matrix + stage_len(3 * lanes), |scratch| {
-            let (transformed, stage) = scratch.split_at_mut(36 * matrix);
+        with_scratch(36 * matrix, |transformed| {
             for (block, (runs, count)) in group.iter().enumerate() {
                 let padded = count.next_multiple_of(lanes);
                 self.level.run(InputTransform::<F4, 6, 4> {
@@ -134,7 +131,6 @@ impl WeightGradient<'_> {
                     matrix,
                     depth: CHANNELS,
                     first_channel: channel,
-                    stage,
                     kind: PhantomData,
                 });
                 for (k, sums) in sums.chunks_exact_mut(sum_matrix).enumerate() {

@@ -181,6 +181,14 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn shift_in(self, v: __m256, next: f32) -> __m256 {
+        unsafe {
+            let down = _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0));
+            _mm256_blend_ps::<0x80>(down, _mm256_set1_ps(next))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
             let half = |row: usize, column: usize| {

@@ -40,24 +40,6 @@ fn transpose_parts(v: [__m512; 4]) -> [__m512; 4] {
     }
 }
 
-/// A 4x4 transposition of whole 128-bit parts: part `i` of vector `j` and part `j` of vector `i` change places.
-#[inline(always)]
-fn exchange_parts(v: [__m512; 4]) -> [__m512; 4] {
-    // SAFETY: only reached from methods of the token, which proves AVX-512 F.
-    unsafe {
-        let a = _mm512_shuffle_f32x4::<0x44>(v[0], v[1]);
-        let b = _mm512_shuffle_f32x4::<0xEE>(v[0], v[1]);
-        let c = _mm512_shuffle_f32x4::<0x44>(v[2], v[3]);
-        let d = _mm512_shuffle_f32x4::<0xEE>(v[2], v[3]);
-        [
-            _mm512_shuffle_f32x4::<0x88>(a, c),
-            _mm512_shuffle_f32x4::<0xDD>(a, c),
-            _mm512_shuffle_f32x4::<0x88>(b, d),
-            _mm512_shuffle_f32x4::<0xDD>(b, d),
-        ]
-    }
-}
-
 // SAFETY of every block below: the token `Avx512` proves that the instructions exist; pointers are as the trait's contract says.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx512 {
@@ -166,13 +148,38 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn deinterleave4(self, v: [__m512; 4]) -> [__m512; 4] {
-        // Brings group 4 * part + vector to where group 4 * vector + part was, so that transposing the parts ends it.
-        transpose_parts(exchange_parts(v))
+        unsafe {
+            // Every fourth of 32 floats, twice: eight lanes are used of each pair of vectors.
+            let fourth = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+            [0, 1, 2, 3].map(|phase| {
+                let from = _mm512_add_epi32(fourth, _mm512_set1_epi32(phase));
+                let low = _mm512_permutex2var_ps(v[0], from, v[1]);
+                let high = _mm512_permutex2var_ps(v[2], from, v[3]);
+                _mm512_mask_blend_ps(0xFF00, low, high)
+            })
+        }
     }
 
     #[inline(always)]
     fn interleave4(self, v: [__m512; 4]) -> [__m512; 4] {
-        exchange_parts(transpose_parts(v))
+        unsafe {
+            // Lane 4 t + i takes lane t of vector i, of the first pair where i < 2, else of the second.
+            let of_pair = _mm512_setr_epi32(0, 16, 0, 16, 1, 17, 1, 17, 2, 18, 2, 18, 3, 19, 3, 19);
+            [0, 4, 8, 12].map(|first| {
+                let from = _mm512_add_epi32(of_pair, _mm512_set1_epi32(first));
+                let low = _mm512_permutex2var_ps(v[0], from, v[1]);
+                let high = _mm512_permutex2var_ps(v[2], from, v[3]);
+                _mm512_mask_blend_ps(0xCCCC, low, high)
+            })
+        }
+    }
+
+    #[inline(always)]
+    fn shift_in(self, v: __m512, next: f32) -> __m512 {
+        unsafe {
+            let next = _mm512_castps_si512(_mm512_set1_ps(next));
+            _mm512_castsi512_ps(_mm512_alignr_epi32::<1>(next, _mm512_castps_si512(v)))
+        }
     }
 
     #[inline(always)]

@@ -135,6 +135,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn shift_in(self, v: float32x4_t, next: f32) -> float32x4_t {
+        unsafe { vextq_f32::<1>(v, vdupq_n_f32(next)) }
+    }
+
+    #[inline(always)]
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
             let rows = self.deinterleave4([

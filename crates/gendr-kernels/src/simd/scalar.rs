@@ -136,6 +136,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn shift_in(self, v: V, next: f32) -> V {
+        [v[1], v[2], v[3], next]
+    }
+
+    #[inline(always)]
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         // SAFETY: the caller promises four rows of four floats on both sides.
         unsafe {

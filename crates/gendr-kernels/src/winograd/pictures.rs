@@ -1,7 +1,7 @@
 //! From pictures to transformed tiles and back.
 
 use super::{
-    tiles::{PaddedRow, Run, Tiles, copy},
+    tiles::{PaddedRow, Run, Tiles},
     transform::Transform,
 };
 use crate::{
@@ -17,11 +17,8 @@ pub(crate) fn matrix_stride(rows: usize, tiles: usize) -> usize {
     rows * tiles + 16
 }
 
-/// Floats that a kernel of this file needs for staging rows of `tiles` tiles (a whole number of vectors).
-pub(crate) fn stage_len(tiles: usize) -> usize {
-    // Six input rows, two chunks of four columns each, and one row more for overlapping tiles.
-    (6 * 2 + 1) * 4 * tiles
-}
+/// Floats of a row of input under a vector of tiles: four columns a tile and, where tiles do not follow each other, four more.
+const LINE: usize = 2 * 4 * 16;
 
 /// B^T d B of each tile of a block: matrix `i * I + j` is packed as a right matrix, channels deep.
 pub(crate) struct InputTransform<'a, T, const I: usize, const O: usize> {
@@ -37,41 +34,80 @@ pub(crate) struct InputTransform<'a, T, const I: usize, const O: usize> {
     pub(crate) matrix: usize,
     pub(crate) depth: usize,
     pub(crate) first_channel: usize,
-    pub(crate) stage: &'a mut [f32],
     pub(crate) kind: PhantomData<T>,
 }
 
 impl<T: Transform<I, O>, const I: usize, const O: usize> InputTransform<'_, T, I, O> {
-    /// Brings the pixels of one channel's tiles into columns 0 to 3 and 4 to 7 of each tile, tile by tile.
-    #[inline(always)]
-    unsafe fn stage_channel<S: Simd>(&mut self, s: S, channel: usize) {
+    fn row<'p>(&'p self, run: &Run, channel: usize, row: usize) -> PaddedRow<'p> {
         let shape = &self.tiles.shape;
         let area = shape.height * shape.width;
-        let chunk = 4 * self.padded;
-        let stage = self.stage.as_mut_ptr();
-        for run in self.runs {
-            let plane = &self.input[(run.image * shape.in_channels + channel) * area..][..area];
-            let x = run.x as isize - shape.padding.left as isize;
-            for row in 0..I {
-                let y = (run.y + row) as isize - shape.padding.top as isize;
-                let pixels = PaddedRow::of_plane(plane, shape.width, y);
-                // SAFETY: the stage holds two chunks a row and one more; a run's tiles lie inside each chunk.
-                unsafe {
-                    let first = stage.add(2 * row * chunk + 4 * run.at);
-                    if O == 4 {
-                        pixels.read(s, x, first, 4 * run.count);
-                        pixels.read(s, x + 4, first.add(chunk), 4 * run.count);
-                    } else {
-                        let line = stage.add(2 * I * chunk);
-                        pixels.read(s, x, line, O * run.count + 2);
-                        for tile in 0..run.count {
-                            let four = line.add(O * tile).cast::<[f32; 4]>().read_unaligned();
-                            first.add(4 * tile).cast::<[f32; 4]>().write_unaligned(four);
-                        }
+        let plane = &self.input[(run.image * shape.in_channels + channel) * area..][..area];
+        PaddedRow::of_plane(plane, shape.width, (run.y + row) as isize - shape.padding.top as isize)
+    }
+
+    /// The input columns of one row of a vector of neighbouring 6x6 tiles, from column `x` on.
+    #[inline(always)]
+    fn neighbours<S: Simd>(&self, s: S, row: PaddedRow<'_>, x: isize, line: &mut [f32; LINE]) -> [S::V; I] {
+        let len = 4 * S::LANES + 2;
+        let mut from = line.as_ptr();
+        match (usize::try_from(x), row.pixels) {
+            (Ok(x), Some(pixels)) if x + len <= pixels.len() => from = pixels[x..].as_ptr(),
+            // SAFETY: `len` is below `LINE`.
+            _ => unsafe { row.read(s, x, line.as_mut_ptr(), len) },
+        }
+        let mut d = [s.zero(); I];
+        // SAFETY: `len` floats are readable, in the picture or the line.
+        unsafe {
+            let phases = s.deinterleave4(load4(s, from));
+            d[..4].copy_from_slice(&phases);
+            // The tile's last two columns are the next one's first.
+            for (i, d) in d[4..].iter_mut().enumerate() {
+                *d = s.shift_in(phases[i], *from.add(4 * S::LANES + i));
+            }
+        }
+        d
+    }
+
+    /// The same for tiles of any size that lie in several `runs`; `first` is the vector's first tile.
+    #[inline(always)]
+    fn scattered<S: Simd>(
+        &self,
+        s: S,
+        runs: &[Run],
+        [first, channel, row]: [usize; 3],
+        line: &mut [f32; LINE],
+    ) -> [S::V; I] {
+        let last = first + S::LANES;
+        let left = self.tiles.shape.padding.left as isize;
+        for run in runs {
+            let pixels = self.row(run, channel, row);
+            let (from, to) = (run.at.max(first), (run.at + run.count).min(last));
+            let x = (run.x + (from - run.at) * O) as isize - left;
+            let (at, count) = (4 * (from - first), to - from);
+            // SAFETY: the run's tiles lie inside the vector, whose two chunks of four columns a tile fill the line.
+            unsafe {
+                if O == 4 {
+                    pixels.read(s, x, line.as_mut_ptr().add(at), 4 * count);
+                    pixels.read(s, x + 4, line.as_mut_ptr().add(4 * S::LANES + at), 4 * count);
+                } else {
+                    let mut overlapping = [0.0; LINE];
+                    pixels.read(s, x, overlapping.as_mut_ptr(), O * count + 2);
+                    for tile in 0..count {
+                        line[at + 4 * tile..][..4].copy_from_slice(&overlapping[O * tile..][..4]);
                     }
                 }
             }
         }
+        let mut d = [s.zero(); I];
+        // SAFETY: two chunks of four vectors lie inside the line.
+        unsafe {
+            d[..4].copy_from_slice(&s.deinterleave4(load4(s, line.as_ptr())));
+            if I > 4 {
+                let rest = s.deinterleave4(load4(s, line.as_ptr().add(4 * S::LANES)));
+                d[4..].copy_from_slice(&rest[..I - 4]);
+            }
+        }
+        d
     }
 }
 
@@ -79,31 +115,27 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for InputTransfo
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        assert!(self.stage.len() >= stage_len(self.padded));
+    fn run<S: Simd>(self, s: S) {
         let (depth, matrix) = (self.depth, self.matrix);
         let panel = 3 * S::LANES;
-        let chunk = 4 * self.padded;
+        let left = self.tiles.shape.padding.left as isize;
+        let mut line = [0.0; LINE];
+        let vectors = vectors(self.runs, self.padded, S::LANES);
         for channel in self.channels.clone() {
-            // SAFETY: the stage was just seen to be long enough.
-            unsafe { self.stage_channel(s, channel) };
-            for tile in (0..self.padded).step_by(S::LANES) {
-                let mut rows = [[s.zero(); I]; I];
-                for (r, row) in rows.iter_mut().enumerate() {
-                    // SAFETY: both chunks of the row lie inside the stage.
-                    let from = unsafe { self.stage.as_ptr().add(2 * r * chunk + 4 * tile) };
-                    let mut d = [s.zero(); I];
-                    // SAFETY: as above.
-                    d[..4].copy_from_slice(&s.deinterleave4(unsafe { load4(s, from) }));
-                    if I > 4 {
-                        // SAFETY: as above.
-                        let rest = s.deinterleave4(unsafe { load4(s, from.add(chunk)) });
-                        d[4..].copy_from_slice(&rest[..I - 4]);
-                    }
-                    *row = T::input(s, d);
-                }
+            for &(tile, runs) in &vectors {
                 let first_of_panel = tile / panel * panel;
                 let width = (self.padded - first_of_panel).min(panel);
+                let mut rows = [[s.zero(); I]; I];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    let d = match runs {
+                        [run] if O == 4 => {
+                            let x = (run.x + (tile - run.at) * O) as isize - left;
+                            self.neighbours(s, self.row(run, channel, r), x, &mut line)
+                        }
+                        runs => self.scattered(s, runs, [tile, channel, r], &mut line),
+                    };
+                    *row = T::input(s, d);
+                }
                 let row = channel - self.first_channel;
                 let at = self.at + first_of_panel * depth + row * width + tile - first_of_panel;
                 let to = self.to.address(at + (I * I - 1) * matrix + S::LANES);
@@ -132,6 +164,16 @@ unsafe fn load4<S: Simd>(s: S, from: *const f32) -> [S::V; 4] {
     unsafe { [0, 1, 2, 3].map(|i| s.load(from.add(i * S::LANES))) }
 }
 
+/// The first tile of each vector of a block and the runs that its tiles lie in.
+fn vectors(runs: &[Run], padded: usize, lanes: usize) -> Vec<(usize, &[Run])> {
+    let of = |first: usize| {
+        let from = runs.partition_point(|run| run.at + run.count <= first);
+        let to = runs.partition_point(|run| run.at < first + lanes);
+        (first, &runs[from..to])
+    };
+    (0..padded).step_by(lanes).map(of).collect()
+}
+
 /// A^T m A of each tile of a block, with bias and activation, written to the output pictures.
 pub(crate) struct OutputTransform<'a, T, const I: usize, const O: usize> {
     pub(crate) tiles: &'a Tiles,
@@ -145,8 +187,44 @@ pub(crate) struct OutputTransform<'a, T, const I: usize, const O: usize> {
     pub(crate) channel: usize,
     pub(crate) epilogues: &'a [Epilogue],
     pub(crate) output: SharedMut<'a>,
-    pub(crate) stage: &'a mut [f32],
     pub(crate) kind: PhantomData<T>,
+}
+
+impl<T: Transform<I, O>, const I: usize, const O: usize> OutputTransform<'_, T, I, O> {
+    /// Writes one row of a vector of tiles, four columns a tile of which `O` are used.
+    #[inline(always)]
+    fn write<S: Simd>(&self, s: S, [first, channel, row]: [usize; 3], runs: &[Run], y: [S::V; 4]) {
+        let shape = &self.tiles.shape;
+        let (height, width) = shape.output_size();
+        let mut line = [0.0; 4 * 16];
+        let scattered = O != 4 || runs.len() > 1;
+        if scattered {
+            for (part, v) in y.into_iter().enumerate() {
+                // SAFETY: four vectors fill the line at most.
+                unsafe { s.store(line.as_mut_ptr().add(part * S::LANES), v) };
+            }
+        }
+        for run in runs.iter().filter(|run| run.y + row < height) {
+            let (from, to) = (run.at.max(first), (run.at + run.count).min(first + S::LANES));
+            let x = run.x + (from - run.at) * O;
+            let columns = (O * (to - from)).min(width - x);
+            let at = ((run.image * shape.out_channels + channel) * height + run.y + row) * width + x;
+            // SAFETY: each tile belongs to one block and each channel to one row, so no other thread writes here.
+            let out = unsafe { self.output.part(at, columns) };
+            if scattered {
+                let line = &line[4 * (from - first)..];
+                for (column, out) in out.iter_mut().enumerate() {
+                    *out = line[column / O * 4 + column % O];
+                }
+            } else {
+                for (part, v) in y.into_iter().enumerate() {
+                    let Some(out) = out.get_mut(part * S::LANES..) else { break };
+                    // SAFETY: no more than the part's floats are written.
+                    unsafe { s.store_first(out.as_mut_ptr(), v, out.len().min(S::LANES)) };
+                }
+            }
+        }
+    }
 }
 
 impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for OutputTransform<'_, T, I, O> {
@@ -154,11 +232,9 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for OutputTransf
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        assert!(self.stage.len() >= stage_len(self.padded));
-        let chunk = 4 * self.padded;
-        let stage = self.stage.as_mut_ptr();
+        let vectors = vectors(self.runs, self.padded, S::LANES);
         for (row, epilogue) in self.epilogues.iter().enumerate() {
-            for tile in (0..self.padded).step_by(S::LANES) {
+            for &(tile, runs) in &vectors {
                 let from = &self.from[row * self.padded + tile..][..(I * I - 1) * self.matrix + S::LANES];
                 let mut columns = [[s.zero(); O]; I];
                 for (j, column) in columns.iter_mut().enumerate() {
@@ -178,39 +254,7 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for OutputTransf
                     for (y, v) in y.iter_mut().zip(T::output(s, m)) {
                         *y = epilogue.apply(s, v);
                     }
-                    for (part, v) in s.interleave4(y).into_iter().enumerate() {
-                        // SAFETY: `O` chunks of four floats a tile lie inside the stage.
-                        unsafe { s.store(stage.add(i * chunk + 4 * tile + part * S::LANES), v) };
-                    }
-                }
-            }
-            self.write_channel(s, stage, self.channel + row);
-        }
-    }
-}
-
-impl<T, const I: usize, const O: usize> OutputTransform<'_, T, I, O> {
-    /// Copies the staged rows of one channel to where they belong.
-    #[inline(always)]
-    fn write_channel<S: Simd>(&self, s: S, stage: *const f32, channel: usize) {
-        let shape = &self.tiles.shape;
-        let (height, width) = shape.output_size();
-        for run in self.runs {
-            let columns = (O * run.count).min(width - run.x);
-            for i in 0..O.min(height - run.y) {
-                let row = ((run.image * shape.out_channels + channel) * height + run.y + i) * width + run.x;
-                // SAFETY: each tile belongs to one block and each channel to one row, so no other thread writes here;
-                // the staged row lies inside the stage.
-                unsafe {
-                    let to = self.output.part(row, columns).as_mut_ptr();
-                    let from = stage.add(i * 4 * self.padded + 4 * run.at);
-                    if O == 4 {
-                        copy(s, from, to, columns);
-                    } else {
-                        for column in 0..columns {
-                            *to.add(column) = *from.add(column / O * 4 + column % O);
-                        }
-                    }
+                    self.write(s, [tile, self.channel + row, i], runs, s.interleave4(y));
                 }
             }
         }

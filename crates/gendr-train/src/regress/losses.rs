@@ -71,7 +71,8 @@ mod tests {
     fn equal_pictures_lose_nothing_and_every_term_counts() {
         let x = Tensor::<4>::random([2, 3, 32, 32], Distribution::Uniform(0.0, 1.0), &Device::flex());
         let flat = x.zeros_like().add_scalar(0.5);
-        let value = |config: &LossConfig, a: &Tensor<4>, b: &Tensor<4>| loss(config, 4, a, b).into_scalar::<f32>();
+        let value =
+            |config: &LossConfig, a: &Tensor<4>, b: &Tensor<4>| loss(config, 4, a, b).into_scalar::<f32>();
         assert_eq!(value(&ALL, &x, &x), 0.0);
         let one = value(&LossConfig { pixel: 1.0, ..NONE }, &flat, &x);
         let two = value(&LossConfig { pixel: 1.0, gradient: 1.0, ..NONE }, &flat, &x);
@@ -82,7 +83,8 @@ mod tests {
     #[test]
     fn a_pattern_of_the_patch_is_a_grid_and_a_shorter_one_is_none() {
         let dots = |period: usize| {
-            let value = |i: usize| f32::from(u8::from(i.is_multiple_of(period) && (i / 64).is_multiple_of(period)));
+            let value =
+                |i: usize| f32::from(u8::from(i.is_multiple_of(period) && (i / 64).is_multiple_of(period)));
             let values: Vec<f32> = (0..64 * 64).map(value).collect();
             let plane = Tensor::<1>::from_floats(values.as_slice(), &Device::flex()).reshape([1, 1, 64, 64]);
             Tensor::cat(vec![plane; 3], 1)

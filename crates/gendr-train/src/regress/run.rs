@@ -3,7 +3,7 @@
 use super::{Paths, RegressConfig, losses::loss, state::State, student::restore, training_pairs};
 use crate::{
     Error, Result, Schedule, clip_gradients, files,
-    pairs::{PairsConfig, Pairs, Teacher, load_or_make, pairs_folder, to_planes},
+    pairs::{Pairs, PairsConfig, Teacher, load_or_make, pairs_folder, to_planes},
     parameters::gradients_of,
     photos::{Photos, Split},
     progress::{Event, Progress},
@@ -74,7 +74,11 @@ pub fn run(
             progress.report(Event::Step { step, steps, loss, seconds_left });
         }
         if step.is_multiple_of(config.checkpoints.every) {
-            progress.report(Event::Saved(&trainer.state.save(&paths.run, &settings, config.checkpoints.keep)?));
+            progress.report(Event::Saved(&trainer.state.save(
+                &paths.run,
+                &settings,
+                config.checkpoints.keep,
+            )?));
         }
         if step.is_multiple_of(config.validation.every) {
             let (psnr, detail) = trainer.validate()?;
@@ -84,7 +88,8 @@ pub fn run(
     }
     trainer.state.save(&paths.run, &settings, config.checkpoints.keep)?;
     let weights = paths.run.join("unet.safetensors");
-    let average = trainer.state.weights.load_into(&trainer.state.average, config.model.unet().init(&device)?)?;
+    let average =
+        trainer.state.weights.load_into(&trainer.state.average, config.model.unet().init(&device)?)?;
     save_parameters(&average, &weights, Precision::F32, &BTreeMap::new())?;
     progress.report(Event::Saved(&weights));
     Ok(Report { steps: trainer.state.step, cancelled: trainer.state.step < steps, weights })
@@ -187,9 +192,10 @@ impl<'a> Trainer<'a> {
             let data = TensorData::new(enlarged.into_vec(), [1, 3, side, side]);
             let output = restore(&unet, self.config.model.patch, Tensor::from_data(data, &device))?;
             let levels = output.add_scalar(1.0).mul_scalar(127.5).clamp(0.0, 255.0).round().div_scalar(255.0);
-            let values = levels.into_data().try_to_vec().map_err(|error| {
-                Error::argument(format!("a result that is not f32: {error:?}"))
-            })?;
+            let values = levels
+                .into_data()
+                .try_to_vec()
+                .map_err(|error| Error::argument(format!("a result that is not f32: {error:?}")))?;
             let (output, reference) = (Planes::from_vec(3, side, side, values)?, self.validation.high(pair)?);
             psnr += psnr_y(&output, &reference)?;
             detail += detail_scores(&output, &reference)?.d;

@@ -1,9 +1,6 @@
 //! Everything a run needs to go on where it stopped.
 
-use crate::{
-    AdamW, AdamWConfig, Error, Result, files,
-    parameters::Parameters,
-};
+use crate::{AdamW, AdamWConfig, Error, Result, files, parameters::Parameters};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{
     collections::HashMap,

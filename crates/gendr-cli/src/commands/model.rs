@@ -1,0 +1,138 @@
+//! `gendr model`: what a model is, and what it becomes.
+
+use gendr::{BUILT_IN, Error, ModelSource, Result, format_bytes};
+use gendr_model::{Description, ModelInfo, StoredModel, initialize_model, verify_model};
+use serde_json::json;
+
+use crate::{
+    args::{ConvertArgs, InfoArgs, InitArgs, ModelCommand, VerifyArgs},
+    console::{print_data, print_json},
+    status::Status,
+};
+
+pub(crate) fn run(command: &ModelCommand) -> Result<Status> {
+    match command {
+        ModelCommand::Info(args) => info(args),
+        ModelCommand::List => list(),
+        ModelCommand::Init(args) => init(args),
+        ModelCommand::Convert(args) => convert(args),
+        ModelCommand::Verify(args) => verify(args),
+    }?;
+    Ok(Status::Done)
+}
+
+fn open(name: &str) -> Result<StoredModel> {
+    ModelSource::from(name).stored()
+}
+
+fn info(args: &InfoArgs) -> Result<()> {
+    let model = open(&args.model)?;
+    let info = model.info()?;
+    if args.json { print_json(&info_json(&model, &info)) } else { print_data(&info_text(&model, &info)) }
+}
+
+fn info_json(model: &StoredModel, info: &ModelInfo) -> serde_json::Value {
+    let description = model.description();
+    let parts: Vec<_> = info
+        .parts
+        .iter()
+        .map(|part| {
+            json!({
+                "name": part.name, "tensors": part.tensors, "parameters": part.parameters, "stored": part.stored,
+            })
+        })
+        .collect();
+    json!({
+        "name": description.name, "family": info.family.name(), "scale": info.scale, "parts": parts,
+        "parameters": info.parameters(), "tensors": info.tensors(), "file_bytes": info.file_bytes,
+        "multiply_adds_512": info.multiply_adds, "memory_bytes_512": info.memory_bytes,
+        "color_fix": description.color_fix, "licence": description.licence, "origin": description.origin,
+    })
+}
+
+fn info_text(model: &StoredModel, info: &ModelInfo) -> String {
+    let description = model.description();
+    let mut lines = vec![
+        ("name", description.name.clone()),
+        ("family", info.family.name().to_owned()),
+        ("scale", info.scale.to_string()),
+    ];
+    for part in &info.parts {
+        let (parameters, tensors, stored) = (grouped(part.parameters), part.tensors, &part.stored);
+        lines.push((part.name, format!("{parameters} parameters in {tensors} tensors, stored as {stored}")));
+    }
+    lines.push(("file", format_bytes(info.file_bytes)));
+    lines.push(("multiply-adds", format!("{:.1} G for 512x512", info.multiply_adds as f64 / 1e9)));
+    lines.push(("memory", format!("about {} for 512x512", format_bytes(info.memory_bytes))));
+    lines.push(("colour fix", description.color_fix.clone()));
+    lines.push(("licence", description.licence.clone()));
+    lines.push(("origin", description.origin.clone()));
+    lines
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name:<14} {value}\n"))
+        .collect()
+}
+
+/// Digits in groups of three.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn list() -> Result<()> {
+    let model = open(BUILT_IN)?;
+    let info = model.info()?;
+    print_data(&format!(
+        "{BUILT_IN}  built in, family {}, {} parameters\n",
+        info.family.name(),
+        grouped(info.parameters()),
+    ))
+}
+
+fn init(args: &InitArgs) -> Result<()> {
+    let path = std::path::Path::new(&args.config);
+    let description = if path.is_file() {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io(error, path))?;
+        Description::from_json(&text).map_err(|error| Error::from(error).with_path(path))?
+    } else {
+        Description::preset(&args.config)?
+    };
+    Ok(initialize_model(&description, args.seed, &args.output, args.precision)?)
+}
+
+fn convert(args: &ConvertArgs) -> Result<()> {
+    Ok(open(&args.model)?.save(&args.output, args.precision)?)
+}
+
+fn verify(args: &VerifyArgs) -> Result<()> {
+    let source = ModelSource::from(args.model.as_str());
+    let (hashes, tensors) = match &source {
+        ModelSource::BuiltIn => (0, source.stored()?.check_values()?),
+        ModelSource::Path(path) => {
+            source.check_exists()?;
+            let verified = verify_model(path)?;
+            (verified.hashes, verified.tensors)
+        }
+    };
+    let hashes = if hashes == 0 { "no hashes stored".to_owned() } else { format!("{hashes} hashes right") };
+    print_data(&format!("{tensors} tensors whole and finite, {hashes}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        assert_eq!(grouped(865_979_856), "865,979,856");
+        assert_eq!([grouped(0), grouped(999), grouped(1000)], ["0", "999", "1,000"]);
+    }
+}

@@ -1,0 +1,75 @@
+//! `gendr train`: reads the settings, trains, tells how it goes.
+
+use gendr::{Error, ErrorKind, Result};
+use gendr_train::{
+    Event, Progress, read_config,
+    regress::{self, Paths, RegressConfig},
+};
+
+use crate::{
+    args::{TrainArgs, TrainStage},
+    console::Console,
+    interrupt,
+    status::Status,
+};
+
+pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
+    match args.stage {
+        TrainStage::Regress => regress(args),
+    }
+}
+
+fn regress(args: &TrainArgs) -> Result<Status> {
+    let config: RegressConfig = read_config(&args.config).map_err(from_train)?;
+    let started = args.run.join("log.jsonl").exists();
+    if started && !args.resume {
+        return Err(Error::argument("the folder holds a run already")
+            .with_hint("`--resume` goes on with it")
+            .with_path(&args.run));
+    }
+    let paths = Paths { data: args.data.clone(), cache: args.run.join("cache"), run: args.run.clone() };
+    let cancel = interrupt::cancel_flag()?;
+    let console = Console::new(false, 1);
+    let report =
+        regress::run(&config, &paths, &Talk(&console), &|| cancel.is_cancelled()).map_err(from_train)?;
+    console.finish();
+    Ok(if report.cancelled { Status::Interrupted } else { Status::Done })
+}
+
+struct Talk<'a>(&'a Console);
+
+impl Progress for Talk<'_> {
+    fn report(&self, event: Event<'_>) {
+        match event {
+            Event::Skipped(reason) => self.0.warn(reason),
+            Event::Pairs { done, total } => self.0.show(0, "pairs", done as f64 / total.max(1) as f64),
+            Event::Step { step, steps, loss, .. } => {
+                self.0.show(0, &format!("step {step}, loss {loss:.4}"), step as f64 / steps.max(1) as f64);
+            }
+            Event::Validated { step, psnr, detail } => {
+                self.0.say(&format!("step {step}: PSNR-Y {psnr:.2} dB, D {detail:.3}"));
+            }
+            Event::Saved(path) => self.0.say(&format!("wrote {}", path.display())),
+        }
+    }
+}
+
+/// The training crate's error with its kind and hint.
+fn from_train(error: gendr_train::Error) -> Error {
+    use gendr_train::ErrorKind as Train;
+    let kind = match error.kind() {
+        Train::Input => ErrorKind::Input,
+        Train::Argument => ErrorKind::Argument,
+        Train::Limit => ErrorKind::Limit,
+        Train::Unsupported => ErrorKind::Unsupported,
+        Train::Resource => ErrorKind::Resource,
+        Train::Io => ErrorKind::Io,
+        Train::Cancelled => ErrorKind::Cancelled,
+    };
+    let own = Error::new(kind, error.to_string());
+    let own = match error.hint() {
+        Some(hint) => own.with_hint(hint),
+        None => own,
+    };
+    own.with_source(error)
+}
