@@ -10,11 +10,13 @@ use crate::{
 };
 
 pub(super) fn encode(raster: &Raster, metadata: &Metadata, notices: &mut Vec<Notice>) -> Result<Vec<u8>> {
+    // The encoder's grey with opacity cannot be read by anyone: colour stands in.
+    let colored = (raster.layout == Layout::GreyAlpha).then(|| raster.with_equal_colors());
+    let raster = colored.as_ref().unwrap_or(raster);
     let color = match raster.layout {
         Layout::Grey => ColorSpace::Luma,
-        Layout::GreyAlpha => ColorSpace::LumaA,
         Layout::Rgb | Layout::Cmyk => ColorSpace::RGB,
-        Layout::Rgba => ColorSpace::RGBA,
+        Layout::GreyAlpha | Layout::Rgba => ColorSpace::RGBA,
     };
     let (bytes, depth) = match &raster.samples {
         Samples::Eight(samples) => (samples.clone(), BitDepth::Eight),

@@ -174,13 +174,19 @@ impl Kernel for InverseWeights<'_> {
             let from = &self.from[first..][..35 * self.matrix + S::LANES];
             let mut columns = [[s.zero(); 3]; 6];
             for (j, column) in columns.iter_mut().enumerate() {
-                // SAFETY: matrix `6 * i + j <= 35` of the slice just taken.
-                let u = [0, 1, 2, 3, 4, 5]
-                    .map(|i| unsafe { s.load(from.as_ptr().add((6 * i + j) * self.matrix)) });
+                let mut u = [s.zero(); 6];
+                for (i, u) in u.iter_mut().enumerate() {
+                    // SAFETY: matrix `6 * i + j <= 35` of the slice just taken.
+                    *u = unsafe { s.load(from.as_ptr().add((6 * i + j) * self.matrix)) };
+                }
                 *column = F4::filter_gradient(s, u);
             }
             for i in 0..3 {
-                let row = F4::filter_gradient(s, columns.map(|column| column[i]));
+                let mut u = [s.zero(); 6];
+                for (u, column) in u.iter_mut().zip(&columns) {
+                    *u = column[i];
+                }
+                let row = F4::filter_gradient(s, u);
                 for (j, v) in row.into_iter().enumerate() {
                     // SAFETY: nine rows of 16 floats, at least a vector each.
                     unsafe { s.store(weights.as_mut_ptr().add((3 * i + j) * 16), v) };

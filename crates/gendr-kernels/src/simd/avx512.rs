@@ -40,6 +40,18 @@ fn transpose_parts(v: [__m512; 4]) -> [__m512; 4] {
     }
 }
 
+/// Lanes `from + offset` of the first two vectors, where `HIGH` says so of the last two.
+#[inline(always)]
+fn merge<const HIGH: __mmask16>(v: [__m512; 4], from: __m512i, offset: i32) -> __m512 {
+    // SAFETY: only reached from methods of the token, which proves AVX-512 F.
+    unsafe {
+        let from = _mm512_add_epi32(from, _mm512_set1_epi32(offset));
+        let low = _mm512_permutex2var_ps(v[0], from, v[1]);
+        let high = _mm512_permutex2var_ps(v[2], from, v[3]);
+        _mm512_mask_blend_ps(HIGH, low, high)
+    }
+}
+
 // SAFETY of every block below: the token `Avx512` proves that the instructions exist; pointers are as the trait's contract says.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx512 {
@@ -151,12 +163,12 @@ impl Simd for Avx512 {
         unsafe {
             // Every fourth of 32 floats, twice: eight lanes are used of each pair of vectors.
             let fourth = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
-            [0, 1, 2, 3].map(|phase| {
-                let from = _mm512_add_epi32(fourth, _mm512_set1_epi32(phase));
-                let low = _mm512_permutex2var_ps(v[0], from, v[1]);
-                let high = _mm512_permutex2var_ps(v[2], from, v[3]);
-                _mm512_mask_blend_ps(0xFF00, low, high)
-            })
+            [
+                merge::<0xFF00>(v, fourth, 0),
+                merge::<0xFF00>(v, fourth, 1),
+                merge::<0xFF00>(v, fourth, 2),
+                merge::<0xFF00>(v, fourth, 3),
+            ]
         }
     }
 
@@ -165,12 +177,12 @@ impl Simd for Avx512 {
         unsafe {
             // Lane 4 t + i takes lane t of vector i, of the first pair where i < 2, else of the second.
             let of_pair = _mm512_setr_epi32(0, 16, 0, 16, 1, 17, 1, 17, 2, 18, 2, 18, 3, 19, 3, 19);
-            [0, 4, 8, 12].map(|first| {
-                let from = _mm512_add_epi32(of_pair, _mm512_set1_epi32(first));
-                let low = _mm512_permutex2var_ps(v[0], from, v[1]);
-                let high = _mm512_permutex2var_ps(v[2], from, v[3]);
-                _mm512_mask_blend_ps(0xCCCC, low, high)
-            })
+            [
+                merge::<0xCCCC>(v, of_pair, 0),
+                merge::<0xCCCC>(v, of_pair, 4),
+                merge::<0xCCCC>(v, of_pair, 8),
+                merge::<0xCCCC>(v, of_pair, 12),
+            ]
         }
     }
 

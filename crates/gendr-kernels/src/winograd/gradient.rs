@@ -1,6 +1,7 @@
 //! The output gradient's tiles, transformed for the gradient of the weights.
 
 use super::{
+    pictures::load4,
     tiles::{PaddedRow, Run, Tiles},
     transform::F4,
 };
@@ -76,8 +77,7 @@ impl Kernel for OutputGradientTransform<'_> {
                 let mut rows = [[s.zero(); 6]; 4];
                 for (r, row) in rows.iter_mut().enumerate() {
                     // SAFETY: inside the staged row.
-                    let y = [0, 1, 2, 3]
-                        .map(|i| unsafe { s.load(stage.add(r * 4 * padded + 4 * tile + i * S::LANES)) });
+                    let y = unsafe { load4(s, stage.add(r * 4 * padded + 4 * tile)) };
                     *row = F4::output_gradient(s, s.deinterleave4(y));
                 }
                 for j in 0..6 {

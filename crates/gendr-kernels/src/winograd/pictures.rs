@@ -159,9 +159,16 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for InputTransfo
 /// # Safety
 /// Four vectors are readable.
 #[inline(always)]
-unsafe fn load4<S: Simd>(s: S, from: *const f32) -> [S::V; 4] {
+pub(super) unsafe fn load4<S: Simd>(s: S, from: *const f32) -> [S::V; 4] {
     // SAFETY: promised by the caller.
-    unsafe { [0, 1, 2, 3].map(|i| s.load(from.add(i * S::LANES))) }
+    unsafe {
+        [
+            s.load(from),
+            s.load(from.add(S::LANES)),
+            s.load(from.add(2 * S::LANES)),
+            s.load(from.add(3 * S::LANES)),
+        ]
+    }
 }
 
 /// The first tile of each vector of a block and the runs that its tiles lie in.
