@@ -107,20 +107,6 @@ impl Raster {
         Ok(planes)
     }
 
-    /// Grey with opacity as colour with opacity.
-    #[cfg(feature = "jxl")]
-    pub(crate) fn with_equal_colors(&self) -> Self {
-        fn spread<T: Copy>(samples: &[T]) -> Vec<T> {
-            samples.as_chunks().0.iter().flat_map(|&[grey, alpha]| [grey, grey, grey, alpha]).collect()
-        }
-        let samples = match &self.samples {
-            Samples::Eight(samples) => Samples::Eight(spread(samples)),
-            Samples::Sixteen(samples) => Samples::Sixteen(spread(samples)),
-            Samples::Float(samples) => Samples::Float(spread(samples)),
-        };
-        Self { layout: Layout::Rgba, samples, ..*self }
-    }
-
     /// Rounds planes to samples, half up, after clamping to `[0, 1]` (floats are left as they are). Grey takes the mean of
     /// the three colour planes.
     pub(crate) fn from_planes(color: &Planes, alpha: Option<&Planes>, grey: bool, depth: Depth) -> Self {

@@ -82,7 +82,7 @@ impl ConvShape {
         let product = |sizes: [usize; 4]| {
             sizes
                 .into_iter()
-                .try_fold(1usize, |a, b| a.checked_mul(b))
+                .try_fold(1usize, usize::checked_mul)
                 .filter(|&floats| floats > 0 && floats <= LIMIT)
         };
         let Padding { top, bottom, left, right } = self.padding;

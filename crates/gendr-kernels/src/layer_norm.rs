@@ -137,9 +137,9 @@ impl Kernel for Backward<'_> {
             let rate = moments.rate(self.shape.epsilon) as f32;
             let (scale, shift) = (s.splat(rate), s.splat((-moments.mean * f64::from(rate)) as f32));
             let (mut sum, mut sum_normed) = (s.zero(), s.zero());
-            // SAFETY in both loops: `count` floats from `at` on lie inside the rows; missing lanes of `grad` are zero.
             for at in (0..features).step_by(S::LANES) {
                 let count = (features - at).min(S::LANES);
+                // SAFETY: `count` floats from `at` on lie inside the rows; missing lanes of `grad` are zero.
                 unsafe {
                     let normed = s.mul_add(s.load_first(x.as_ptr().add(at), count), scale, shift);
                     let grad = s.load_first(grad.as_ptr().add(at), count);
@@ -155,6 +155,7 @@ impl Kernel for Backward<'_> {
             let mean_normed = s.splat(s.sum(sum_normed) / features as f32);
             for at in (0..features).step_by(S::LANES) {
                 let count = (features - at).min(S::LANES);
+                // SAFETY: `count` floats from `at` on lie inside the rows; missing lanes of `grad` are zero.
                 unsafe {
                     let normed = s.mul_add(s.load_first(x.as_ptr().add(at), count), scale, shift);
                     let grad = s.load_first(grad.as_ptr().add(at), count);

@@ -246,17 +246,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `LANES` rows of `LANES` floats are readable at `from` and writable at `to`, `from_stride` and `to_stride` floats apart.
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 
-    /// Reads and widens half-precision floats.
-    ///
-    /// # Safety
-    /// `LANES` 16-bit words are readable at `from`.
-    unsafe fn load_f16(self, from: *const u16) -> Self::V;
-    /// Reads and widens bfloat16 floats.
-    ///
-    /// # Safety
-    /// `LANES` 16-bit words are readable at `from`.
-    unsafe fn load_bf16(self, from: *const u16) -> Self::V;
-
     /// All lanes zero.
     #[inline(always)]
     fn zero(self) -> Self::V {

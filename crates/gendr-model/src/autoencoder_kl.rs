@@ -91,16 +91,7 @@ impl AutoencoderKl {
     /// Mean then log-variance of the latent, `[n, 2 · latent_channels, h / f, w / f]` with `f` =
     /// [`AutoencoderKl::factor`], of pictures `[n, 3, h, w]` in [-1, 1]. Sides need at least `f` pixels.
     pub fn moments(&self, picture: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        let x = self.encode_outer(picture, pass);
-        self.encode_inner(x, pass)
-    }
-
-    fn encode_outer(&self, picture: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        self.encoder.outer(picture, pass)
-    }
-
-    fn encode_inner(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        let x = self.encoder.inner(x, pass);
+        let x = self.encoder.forward(picture, pass);
         match &self.quant_conv {
             Some(conv) => pass.conv(x, conv),
             None => x,
@@ -114,20 +105,11 @@ impl AutoencoderKl {
 
     /// Latents `[n, latent_channels, h, w]`, neither shifted nor scaled, to pictures `[n, 3, f·h, f·w]`, not clamped.
     pub fn decode(&self, latent: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        let x = self.decode_inner(latent, pass);
-        self.decode_outer(x, pass)
-    }
-
-    pub fn decode_inner(&self, latent: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let z = match &self.post_quant_conv {
             Some(conv) => pass.conv(latent, conv),
             None => latent,
         };
-        self.decoder.inner(z, pass)
-    }
-
-    pub fn decode_outer(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        self.decoder.outer(x, pass)
+        self.decoder.forward(z, pass)
     }
 
     /// A latent of this autoencoder as the UNet wants it: (z - shift) · scaling.

@@ -5,7 +5,7 @@
 
 use crate::{
     Error, Result, files,
-    photos::{Photos, PhotosConfig, Split},
+    photos::{Photos, PhotosConfig},
     progress::{Event, Progress},
 };
 use gendr_degrade::{DegradationConfig, Draws, Recipe};
@@ -215,6 +215,7 @@ fn take(stored: &mut BTreeMap<String, Vec<u8>>, name: &str, side: usize, path: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::photos::Split;
     use crate::progress::Silent;
     use std::fs;
 

@@ -22,7 +22,7 @@ impl Parameters {
         for_each_parameter(module, &mut |name, data| {
             parameters.names.push(name.to_owned());
             parameters.shapes.push(data.shape().as_slice().to_vec());
-            parameters.values.push(data.convert::<f32>().to_vec().map_err(|error| {
+            parameters.values.push(data.convert::<f32>().try_to_vec().map_err(|error| {
                 gendr_model::Error::input(format!("parameter {name} is not floating point: {error:?}"))
             })?);
             Ok(())
@@ -74,7 +74,7 @@ struct Collect<'a> {
 impl ModuleVisitor for Collect<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let values = match param.val().grad_remove(self.gradients) {
-            Some(gradient) => gradient.try_into_data().ok().and_then(|data| data.to_vec::<f32>().ok()),
+            Some(gradient) => gradient.try_into_data().ok().and_then(|data| data.try_to_vec::<f32>().ok()),
             None => Some(vec![0.0; param.lazy_shape().num_elements()]),
         };
         self.failed |= values.is_none();

@@ -5,7 +5,7 @@
 
 use gendr_model::{Family, Model, PerLevel};
 
-use crate::{Error, format_bytes, plan::VaePass};
+use crate::{Error, fast_vae::MARGIN, format_bytes, plan::VaePass};
 
 /// Bytes of a value.
 const VALUE: u64 = 4;
@@ -49,6 +49,10 @@ impl Footprint {
     pub(crate) fn autoencoder(&self, pass: VaePass) -> u64 {
         let area = match pass {
             VaePass::Whole | VaePass::Layers(_) => self.padded.0 as u64 * self.padded.1 as u64,
+            VaePass::Fast(tile) => {
+                let side = |length: usize| (tile + 2 * MARGIN).min(length) as u64;
+                side(self.padded.0) * side(self.padded.1)
+            }
         };
         // Layer by layer, the temporary copies are those of a tile.
         let held = if matches!(pass, VaePass::Layers(_)) { 2 } else { 4 };

@@ -20,6 +20,7 @@
 mod batch;
 mod device;
 mod error;
+mod fast_vae;
 mod files;
 mod footprint;
 mod memory;

@@ -24,7 +24,7 @@ pub enum VaeTiling {
     Auto,
     /// Layer by layer over the whole picture: equal to the untiled result.
     Exact,
-    /// Tile by tile, with the statistics of a pass over the reduced picture: memory follows the tile.
+    /// Tile by tile, with the norm statistics of samples of the picture: memory follows the tile.
     Fast,
 }
 

@@ -44,6 +44,8 @@ pub(crate) enum VaePass {
     Whole,
     /// Layer by layer in tiles of this many pixels a side: the result is that of the whole.
     Layers(usize),
+    /// In tiles of this many pixels a side: memory follows the tile.
+    Fast(usize),
 }
 
 impl Plan {
@@ -82,12 +84,7 @@ impl Plan {
 
     /// The tiles as networks cut and join them.
     pub(crate) fn windows(&self) -> impl Iterator<Item = TileWindow> {
-        self.tiles.tiles().map(|tile| TileWindow {
-            y: tile.rect.y,
-            x: tile.rect.x,
-            rows: tile.rows,
-            columns: tile.columns,
-        })
+        windows(&self.tiles)
     }
 
     /// Share of the whole work that is finished when `done` of `total` tiles of `stage` are.
@@ -95,6 +92,16 @@ impl Plan {
         let before: f64 = self.shares[..stage as usize].iter().sum();
         before + self.shares[stage as usize] * done as f64 / total.max(1) as f64
     }
+}
+
+/// The tiles of a plan as networks cut and join them.
+pub(crate) fn windows(tiles: &TilePlan) -> impl Iterator<Item = TileWindow> {
+    tiles.tiles().map(|tile| TileWindow {
+        y: tile.rect.y,
+        x: tile.rect.x,
+        rows: tile.rows,
+        columns: tile.columns,
+    })
 }
 
 /// How pictures for a family of networks are cut.
@@ -191,7 +198,7 @@ fn vae_pass(
 ) -> Result<VaePass> {
     let fits = |pass: &VaePass| footprint.autoencoder(*pass) <= memory;
     let exact = [VaePass::Whole, VaePass::Layers(LAYER_TILE)];
-    let fast = exact;
+    let fast = FAST_SIDES.map(VaePass::Fast);
     let small = padded.0 * padded.1 <= EXACT_PIXELS;
     let choices: Vec<VaePass> = match tiling {
         VaeTiling::Exact => exact.into(),

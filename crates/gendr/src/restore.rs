@@ -8,6 +8,7 @@ use gendr_model::{AutoencoderKl, LatentModel, Pass, RestorationModel, RrdbNet, T
 
 use crate::{
     CancelFlag, Error, Observer, Progress, RestoreOptions, Restorer, Result, Stage, Timings,
+    fast_vae::FastVae,
     pixels::{Range, to_planes, to_tensor},
     plan::{Plan, VaePass},
 };
@@ -146,6 +147,8 @@ impl Run<'_> {
         Ok(match self.plan.vae {
             VaePass::Whole => model.encode(picture, &mut Pass::whole()),
             VaePass::Layers(tile) => model.encode(picture, &mut Pass::tiled(tile)),
+            VaePass::Fast(tile) => FastVae { autoencoder: &model.autoencoder, tile }
+                .encode(&picture, |done, total| self.part_done(Stage::Encode, done, total))?,
         })
     }
 
@@ -154,6 +157,8 @@ impl Run<'_> {
         Ok(match self.plan.vae {
             VaePass::Whole => autoencoder.decode(latent, &mut Pass::whole()),
             VaePass::Layers(tile) => autoencoder.decode(latent, &mut Pass::tiled(tile)),
+            VaePass::Fast(tile) => FastVae { autoencoder, tile }
+                .decode(&latent, |done, total| self.part_done(Stage::Decode, done, total))?,
         })
     }
 
@@ -191,6 +196,12 @@ impl Run<'_> {
         self.timings.add(stage, start.elapsed());
         self.tell(stage, 1, 1);
         Ok(result)
+    }
+
+    /// Tells of a finished part and stops where the work was cancelled.
+    fn part_done(&self, stage: Stage, done: usize, total: usize) -> Result<()> {
+        self.tell(stage, done, total);
+        self.cancel.check()
     }
 
     fn tell(&self, stage: Stage, done: usize, total: usize) {

@@ -5,18 +5,21 @@ use zune_jpegxl::JxlSimpleEncoder;
 
 use super::note_beyond_exif_and_xmp;
 use crate::{
-    Error, Metadata, Notice, OutputFormat, Result,
+    Depth, Error, Metadata, Notice, OutputFormat, Result,
     raster::{Layout, Raster, Samples},
 };
 
 pub(super) fn encode(raster: &Raster, metadata: &Metadata, notices: &mut Vec<Notice>) -> Result<Vec<u8>> {
-    // The encoder's grey with opacity cannot be read by anyone: colour stands in.
-    let colored = (raster.layout == Layout::GreyAlpha).then(|| raster.with_equal_colors());
-    let raster = colored.as_ref().unwrap_or(raster);
+    if raster.layout.has_alpha() && raster.samples.depth() == Depth::Sixteen {
+        // The encoder writes a codestream then that ends early.
+        return Err(Error::unsupported("JPEG XL cannot be written with opacity in 16 bits")
+            .with_hint("choose PNG or TIFF, or a depth of 8 bits"));
+    }
     let color = match raster.layout {
         Layout::Grey => ColorSpace::Luma,
         Layout::Rgb | Layout::Cmyk => ColorSpace::RGB,
-        Layout::GreyAlpha | Layout::Rgba => ColorSpace::RGBA,
+        Layout::GreyAlpha => ColorSpace::LumaA,
+        Layout::Rgba => ColorSpace::RGBA,
     };
     let (bytes, depth) = match &raster.samples {
         Samples::Eight(samples) => (samples.clone(), BitDepth::Eight),
@@ -40,14 +43,14 @@ pub(super) fn encode(raster: &Raster, metadata: &Metadata, notices: &mut Vec<Not
     if let Some(xmp) = &metadata.xmp {
         append_box(&mut file, b"xml ", xmp);
     }
-    append_box(&mut file, b"jxlc", &codestream);
+    // A length of 0 reaches to the end of the file; libjxl 0.7 does not read the long form.
+    file.extend(b"\0\0\0\0jxlc");
+    file.append(&mut codestream);
     Ok(file)
 }
 
 fn append_box(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
-    // A length of 1 says that a long one follows.
-    file.extend(1u32.to_be_bytes());
+    file.extend((data.len() as u32 + 8).to_be_bytes());
     file.extend(kind);
-    file.extend((data.len() as u64 + 16).to_be_bytes());
     file.extend(data);
 }

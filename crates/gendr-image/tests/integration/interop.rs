@@ -71,6 +71,58 @@ fn imagemagick_reads_the_pixels_that_were_written() {
 }
 
 #[test]
+#[cfg(feature = "jxl")]
+fn libjxl_reads_the_pixels_that_were_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (jxl, png) = (folder.path().join("a.jxl"), folder.path().join("a.png"));
+    for (grey, alpha, depth) in [
+        (false, false, Depth::Eight),
+        (false, true, Depth::Eight),
+        (true, false, Depth::Eight),
+        (true, true, Depth::Eight),
+        (false, false, Depth::Sixteen),
+        (true, false, Depth::Sixteen),
+    ] {
+        let mut picture = synthetic(337, 123);
+        picture.depth = depth;
+        picture.grey = grey;
+        if grey {
+            picture.color = Planes::from_vec(3, 123, 337, picture.color.plane(0).repeat(3)).unwrap();
+        }
+        picture.alpha = picture.alpha.filter(|_| alpha);
+        let encode = |format| encode(&picture, &EncodeOptions::new(format)).unwrap().bytes;
+        fs::write(&jxl, encode(OutputFormat::Jxl)).unwrap();
+        run("djxl", &[jxl.to_str().unwrap(), png.to_str().unwrap()]);
+        let got = read(&png, &Limits::default()).unwrap();
+        let want = decode(&encode(OutputFormat::Png), &Limits::default()).unwrap();
+        assert!(difference(&got.color, &want.color).0 < 1e-6, "{grey} {alpha} {depth:?}");
+        assert_eq!(got.alpha, want.alpha, "{grey} {alpha} {depth:?}");
+    }
+}
+
+#[test]
+#[cfg(feature = "avif")]
+fn libavif_reads_the_colors_that_were_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (avif, png) = (folder.path().join("a.avif"), folder.path().join("a.png"));
+    for name in ["exact", "grey", "alpha"] {
+        let picture = base(name);
+        let options = EncodeOptions { quality: Some(95), ..EncodeOptions::new(OutputFormat::Avif) };
+        fs::write(&avif, encode(&picture, &options).unwrap().bytes).unwrap();
+        run("avifdec", &[avif.to_str().unwrap(), png.to_str().unwrap()]);
+        let got = read(&png, &Limits::default()).unwrap();
+        let mut difference = 0.0;
+        let area = got.width() * got.height();
+        for (index, (got, want)) in got.color.data().iter().zip(picture.color.data()).enumerate() {
+            let seen = picture.alpha.as_ref().map_or(1.0, |alpha| alpha.data()[index % area]);
+            difference += (got - want).abs() * seen / (3 * area) as f32;
+        }
+        assert!(difference < 0.01, "{name}: {difference}");
+        assert_eq!(got.alpha.is_some(), picture.alpha.is_some(), "{name}");
+    }
+}
+
+#[test]
 fn both_programs_read_the_samples_alike() {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in all() {

@@ -32,16 +32,16 @@ pub(crate) fn measure(report: &Report) {
         let flops = 2 * rows * in_features * out_features;
         report.line(&name, flops, || linear(&shape, black_box(&x), &weight, None, black_box(&mut y)));
         report.line(&format!("{name} to input"), flops, || {
-            linear_backward_input(&shape, black_box(&y), &weight, black_box(&mut x))
+            linear_backward_input(&shape, black_box(&y), &weight, black_box(&mut x));
         });
         report.line(&format!("{name} to weights"), flops, || {
-            linear_backward_weight(&shape, black_box(&x), &y, black_box(&mut weight))
+            linear_backward_weight(&shape, black_box(&x), &y, black_box(&mut weight));
         });
         if out_features == 8 * in_features {
             let half = LinearShape { out_features: out_features / 2, ..shape };
             let y = &mut y[..rows * half.out_features];
             report.line(&format!("{name} geglu"), flops, || {
-                linear_geglu(&half, black_box(&x), &weight, None, black_box(y))
+                linear_geglu(&half, black_box(&x), &weight, None, black_box(y));
             });
         }
     }
@@ -64,7 +64,7 @@ pub(crate) fn measure(report: &Report) {
         let mut y = vec![0.0; q.len()];
         let mut logarithms = vec![0.0; shape.logarithm_len()];
         report.line(&name, shape.flops(), || {
-            attention(&shape, black_box(&q), &k, &v, &mut y, Some(&mut logarithms))
+            attention(&shape, black_box(&q), &k, &v, &mut y, Some(&mut logarithms));
         });
         let (mut a, mut b, mut c) = (q.clone(), k.clone(), v.clone());
         report.line(&format!("{name} gradients"), shape.flops() / 2 * 5, || {

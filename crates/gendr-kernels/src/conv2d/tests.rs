@@ -159,6 +159,9 @@ fn rounding_stays_within_the_stated_bound() {
     }
 }
 
+/// What becomes of a value in a channel.
+type Rectifier<'a> = &'a dyn Fn(f32, usize) -> f32;
+
 #[test]
 fn activations_follow_the_bias() {
     let shape = ConvShape::same(1, 3, 5, 9, 9, 3);
@@ -168,7 +171,7 @@ fn activations_follow_the_bias() {
     conv2d(&shape, &input, &weight, Some(&bias), Activation::None, &mut linear);
     for level in Level::available() {
         for route in routes(&shape) {
-            let cases: [(Activation<'_>, &dyn Fn(f32, usize) -> f32); 3] = [
+            let cases: [(Activation<'_>, Rectifier<'_>); 3] = [
                 (Activation::Silu, &|x, _| x / (1.0 + (-x).exp())),
                 (Activation::LeakyRelu(0.2), &|x, _| if x < 0.0 { 0.2 * x } else { x }),
                 (Activation::PRelu(&slopes), &|x, c| if x < 0.0 { slopes[c] * x } else { x }),

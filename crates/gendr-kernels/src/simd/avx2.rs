@@ -212,17 +212,4 @@ impl Simd for Avx2 {
             }
         }
     }
-
-    #[inline(always)]
-    unsafe fn load_f16(self, from: *const u16) -> __m256 {
-        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(self, from: *const u16) -> __m256 {
-        unsafe {
-            let words = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(words))
-        }
-    }
 }

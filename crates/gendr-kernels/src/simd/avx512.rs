@@ -213,17 +213,4 @@ impl Simd for Avx512 {
             }
         }
     }
-
-    #[inline(always)]
-    unsafe fn load_f16(self, from: *const u16) -> __m512 {
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(self, from: *const u16) -> __m512 {
-        unsafe {
-            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
-        }
-    }
 }

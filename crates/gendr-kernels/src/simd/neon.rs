@@ -153,14 +153,4 @@ impl Simd for Neon {
             }
         }
     }
-
-    #[inline(always)]
-    unsafe fn load_f16(self, from: *const u16) -> float32x4_t {
-        unsafe { vld1q_f32(Scalar.load_f16(from).as_ptr()) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(self, from: *const u16) -> float32x4_t {
-        unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from))) }
-    }
 }

@@ -1,7 +1,6 @@
 //! The reference level: four lanes of plain Rust.
 
 use super::Simd;
-use half::{bf16, f16};
 
 /// Proof of nothing: every machine has this level.
 #[derive(Clone, Copy)]
@@ -154,19 +153,5 @@ impl Simd for Scalar {
                 self.store(to.add(i * to_stride), row);
             }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn load_f16(self, from: *const u16) -> V {
-        // SAFETY: the caller promises four readable words.
-        let words = unsafe { from.cast::<[u16; 4]>().read_unaligned() };
-        words.map(|bits| f16::from_bits(bits).to_f32())
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(self, from: *const u16) -> V {
-        // SAFETY: the caller promises four readable words.
-        let words = unsafe { from.cast::<[u16; 4]>().read_unaligned() };
-        words.map(|bits| bf16::from_bits(bits).to_f32())
     }
 }

@@ -48,7 +48,7 @@ impl OutputGradientTransform<'_> {
                 let pixels = PaddedRow::of_plane(plane, width, (run.y + row) as isize);
                 // SAFETY: a run's tiles lie inside each row of the stage.
                 unsafe {
-                    pixels.read(s, run.x as isize, stage.add(row * 4 * padded + 4 * run.at), 4 * run.count)
+                    pixels.read(s, run.x as isize, stage.add(row * 4 * padded + 4 * run.at), 4 * run.count);
                 };
             }
         }
@@ -80,12 +80,13 @@ impl Kernel for OutputGradientTransform<'_> {
                     let y = unsafe { load4(s, stage.add(r * 4 * padded + 4 * tile)) };
                     *row = F4::output_gradient(s, s.deinterleave4(y));
                 }
-                for j in 0..6 {
-                    let column = F4::output_gradient(s, [rows[0][j], rows[1][j], rows[2][j], rows[3][j]]);
+                let [first, second, third, fourth] = rows;
+                for (j, &top) in first.iter().enumerate() {
+                    let column = F4::output_gradient(s, [top, second[j], third[j], fourth[j]]);
                     for (i, v) in column.into_iter().enumerate() {
                         // SAFETY: inside `[36][LANES][padded]`.
                         unsafe {
-                            s.store(transformed.add(((6 * i + j) * S::LANES + lane) * padded + tile), v)
+                            s.store(transformed.add(((6 * i + j) * S::LANES + lane) * padded + tile), v);
                         };
                     }
                 }

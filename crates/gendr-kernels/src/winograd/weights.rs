@@ -48,8 +48,9 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for WeightTransf
                         };
                     *column = T::filter(s, [tap(0), tap(1), tap(2)]);
                 }
-                for i in 0..I {
-                    let row = T::filter(s, [columns[0][i], columns[1][i], columns[2][i]]);
+                let [left, middle, right] = columns;
+                for (i, &first) in left.iter().enumerate() {
+                    let row = T::filter(s, [first, middle[i], right[i]]);
                     for (j, v) in row.into_iter().enumerate() {
                         // SAFETY: `i * I + j < I * I`, and `lane + LANES <= ROWS`.
                         unsafe { s.store(to.add((i * I + j) * self.matrix + lane), v) };

@@ -49,35 +49,16 @@ impl Encoder {
         }
     }
 
-    /// From the picture down to the size of the latent.
-    pub(super) fn outer(&self, picture: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+    /// From the picture to the moments of the latent.
+    pub(super) fn forward(&self, picture: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let mut x = pass.conv(picture, &self.conv_in);
         pass.observe("encoder.conv_in", &x);
-        for (index, block) in self.down_blocks[..self.down_blocks.len() - 1].iter().enumerate() {
+        for (index, block) in self.down_blocks.iter().enumerate() {
             x = block.forward(x, pass);
             pass.observe(&format!("encoder.down_blocks.{index}"), &x);
         }
-        x
-    }
-
-    /// The rest, at the size of the latent.
-    pub(super) fn inner(&self, mut x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        let last = self.down_blocks.len() - 1;
-        x = self.down_blocks[last].forward(x, pass);
-        pass.observe(&format!("encoder.down_blocks.{last}"), &x);
         x = self.mid_block.forward(x, pass, "encoder");
         finish(x, &self.conv_norm_out, &self.conv_out, pass, "encoder.conv_norm_out")
-    }
-
-    /// Latent pixels round a tile that [`Encoder::outer`] sees.
-    pub(super) fn reach(&self) -> usize {
-        // Each convolution reaches one pixel of its level further; the first stands at the outermost.
-        let levels = self.down_blocks.len() - 1;
-        let outer = (0..levels).map(|level| {
-            let convolutions = 2 * self.down_blocks[level].resnets.len() + 1 + usize::from(level == 0);
-            convolutions << level
-        });
-        outer.sum::<usize>().div_ceil(1 << levels)
     }
 
     /// From a picture of `size` (height, width), which becomes the size of the latent.
@@ -107,35 +88,17 @@ impl Decoder {
         }
     }
 
-    /// All that happens at the size of the latent.
-    pub(super) fn inner(&self, z: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+    /// From the latent up to the picture.
+    pub(super) fn forward(&self, z: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let mut x = pass.conv(z, &self.conv_in);
         pass.observe("decoder.conv_in", &x);
         x = self.mid_block.forward(x, pass, "decoder");
-        self.up_blocks[0].resnets.iter().fold(x, |x, resnet| resnet.forward(x, None, pass))
-    }
-
-    /// From the size of the latent up to the picture.
-    pub(super) fn outer(&self, mut x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         for (index, block) in self.up_blocks.iter().enumerate() {
-            if index > 0 {
-                x = block.resnets.iter().fold(x, |x, resnet| resnet.forward(x, None, pass));
-            }
+            x = block.resnets.iter().fold(x, |x, resnet| resnet.forward(x, None, pass));
             x = block.upsamplers.iter().fold(x, |x, upsampler| pass.upsample(x, &upsampler.conv));
             pass.observe(&format!("decoder.up_blocks.{index}"), &x);
         }
         finish(x, &self.conv_norm_out, &self.conv_out, pass, "decoder.conv_norm_out")
-    }
-
-    /// Latent pixels round a tile that [`Decoder::outer`] sees.
-    pub(super) fn reach(&self) -> usize {
-        // Each convolution reaches one pixel of its level further; the last stands at the outermost.
-        let levels = self.up_blocks.len() - 1;
-        let outer = (1..=levels).map(|level| {
-            let convolutions = 2 * self.up_blocks[level].resnets.len() + 1 + usize::from(level == levels);
-            convolutions << (levels - level)
-        });
-        outer.sum::<usize>().div_ceil(1 << levels)
     }
 
     /// From a latent of `size` (height, width).

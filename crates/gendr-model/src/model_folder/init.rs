@@ -65,7 +65,7 @@ fn constants(description: &Description) -> Result<BTreeMap<String, TensorData>> 
     let mut constants = BTreeMap::new();
     match description.family {
         Family::Rrdb => {
-            collect(&description.rrdb.clone().unwrap_or_default().init(&device)?, "", &mut constants)?
+            collect(&description.rrdb.clone().unwrap_or_default().init(&device)?, "", &mut constants)?;
         }
         Family::Compact => {
             collect(&description.compact.clone().unwrap_or_default().init(&device)?, "", &mut constants)?;

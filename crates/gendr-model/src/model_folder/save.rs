@@ -74,7 +74,7 @@ fn save_file(
     let blake3 = BTreeMap::from([(VALUES.to_owned(), hash)]);
     let description = Description { blake3, ..description.clone() };
     let metadata = BTreeMap::from([(DESCRIPTION.to_owned(), description.to_json()?)]);
-    write_tensors(target, precision, tensors, &metadata, values)
+    write_tensors(target, precision, &tensors, &metadata, values)
 }
 
 fn save_folder(
@@ -96,7 +96,7 @@ fn save_folder(
         let made = path.parent().map_or(Ok(()), fs::create_dir_all);
         made.map_err(|error| Error::cannot("create", target, error))?;
         let prefixed = |name: &str, shape: &[usize]| values(&format!("{}{name}", part.prefix), shape);
-        write_tensors(&path, precision, part.tensors.clone(), &BTreeMap::new(), &prefixed)?;
+        write_tensors(&path, precision, &part.tensors, &BTreeMap::new(), &prefixed)?;
         hashed(part.file().to_owned())?;
     }
     if let Some(config) = &description.unet {
@@ -115,12 +115,12 @@ fn save_folder(
 fn write_tensors(
     path: &Path,
     precision: Precision,
-    tensors: Vec<(String, Vec<usize>)>,
+    tensors: &[(String, Vec<usize>)],
     metadata: &BTreeMap<String, String>,
     values: Values<'_>,
 ) -> Result<()> {
-    let mut writer = SafetensorsWriter::create(path, precision, tensors.clone(), metadata)?;
-    for (name, shape) in &tensors {
+    let mut writer = SafetensorsWriter::create(path, precision, tensors.to_owned(), metadata)?;
+    for (name, shape) in tensors {
         writer.write(name, values(name, shape)?)?;
     }
     writer.finish()

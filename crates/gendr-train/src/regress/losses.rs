@@ -19,10 +19,10 @@ pub(crate) fn loss(config: &LossConfig, patch: usize, output: &Tensor<4>, target
     let difference = output.clone() - target.clone();
     let mut sum = difference.clone().abs().mean().mul_scalar(config.pixel);
     if config.gradient > 0.0 {
-        sum = sum + gradient(difference).mul_scalar(config.gradient);
+        sum = sum + gradient(&difference).mul_scalar(config.gradient);
     }
     if config.amplitude > 0.0 {
-        let octaves = amplitude(output.clone()) - amplitude(target.clone());
+        let octaves = amplitude(output) - amplitude(target);
         sum = sum + octaves.abs().mean().mul_scalar(config.amplitude);
     }
     if config.grid > 0.0 {
@@ -39,7 +39,7 @@ fn grid(difference: Tensor<4>, patch: usize) -> Tensor<1> {
 }
 
 /// Mean absolute difference of neighbours, along x plus along y: the difference of the gradients of two pictures.
-fn gradient(difference: Tensor<4>) -> Tensor<1> {
+fn gradient(difference: &Tensor<4>) -> Tensor<1> {
     let [_, _, height, width] = difference.dims();
     let along = |axis, length| {
         difference.clone().narrow(axis, 1, length - 1) - difference.clone().narrow(axis, 0, length - 1)
@@ -48,7 +48,7 @@ fn gradient(difference: Tensor<4>) -> Tensor<1> {
 }
 
 /// log2 of the local amplitude of detail in luma, with a floor of one level: E of the score D, on a grid of windows.
-fn amplitude(picture: Tensor<4>) -> Tensor<4> {
+fn amplitude(picture: &Tensor<4>) -> Tensor<4> {
     let channel = |index, weight: f64| picture.clone().narrow(1, index, 1).mul_scalar(weight * LUMA_LEVELS);
     let luma = channel(0, 0.299) + channel(1, 0.587) + channel(2, 0.114);
     let window = AvgPoolOptions::new([DETAIL_WINDOW; 2]).with_stride([1; 2]);
@@ -99,7 +99,7 @@ mod tests {
         // Levels 0 and 219 in turn: detail of 109.5 around the mean of a window (almost: 25 and 24 of 49 pixels).
         let values = (0..3 * 32 * 32).map(|i| ((i / 32 + i) % 2) as f32).collect::<Vec<_>>();
         let picture = Tensor::<1>::from_floats(values.as_slice(), &Device::flex()).reshape([1, 3, 32, 32]);
-        let found = amplitude(picture).max().into_scalar::<f32>();
+        let found = amplitude(&picture).max().into_scalar::<f32>();
         assert!((found - 109.5_f32.log2()).abs() < 0.05, "{found}");
     }
 }
