@@ -91,7 +91,18 @@ impl AutoencoderKl {
     /// Mean then log-variance of the latent, `[n, 2 · latent_channels, h / f, w / f]` with `f` =
     /// [`AutoencoderKl::factor`], of pictures `[n, 3, h, w]` in [-1, 1]. Sides need at least `f` pixels.
     pub fn moments(&self, picture: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        let x = self.encoder.forward(picture, pass);
+        let x = self.encode_outer(picture, pass);
+        self.encode_inner(x, pass)
+    }
+
+    /// The part of [`AutoencoderKl::moments`] above the size of the latent: what comes out is `[n, c, h / f, w / f]`.
+    pub fn encode_outer(&self, picture: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        self.encoder.outer(picture, pass)
+    }
+
+    /// The rest of [`AutoencoderKl::moments`].
+    pub fn encode_inner(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        let x = self.encoder.inner(x, pass);
         match &self.quant_conv {
             Some(conv) => pass.conv(x, conv),
             None => x,
@@ -105,11 +116,22 @@ impl AutoencoderKl {
 
     /// Latents `[n, latent_channels, h, w]`, neither shifted nor scaled, to pictures `[n, 3, f·h, f·w]`, not clamped.
     pub fn decode(&self, latent: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        let x = self.decode_inner(latent, pass);
+        self.decode_outer(x, pass)
+    }
+
+    /// The part of [`AutoencoderKl::decode`] at the size of the latent: what comes out is `[n, c, h, w]`.
+    pub fn decode_inner(&self, latent: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let z = match &self.post_quant_conv {
             Some(conv) => pass.conv(latent, conv),
             None => latent,
         };
-        self.decoder.forward(z, pass)
+        self.decoder.inner(z, pass)
+    }
+
+    /// The rest of [`AutoencoderKl::decode`].
+    pub fn decode_outer(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        self.decoder.outer(x, pass)
     }
 
     /// A latent of this autoencoder as the UNet wants it: (z - shift) · scaling.

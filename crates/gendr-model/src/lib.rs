@@ -8,6 +8,7 @@ mod autoencoder_kl;
 mod compact;
 mod config;
 mod error;
+mod guided_pass;
 mod layers;
 mod model_folder;
 mod one_step;
@@ -24,6 +25,7 @@ mod weights;
 pub use autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig, Posterior, old_attention_name};
 pub use compact::{CompactConfig, SrvggNetCompact};
 pub use error::{Error, ErrorKind, Result};
+pub use guided_pass::{GuidedPass, GuidedStatistics};
 pub use layers::{Conv2d, GroupNorm, LayerNorm, Linear, PRelu};
 pub use model_folder::{
     DESCRIPTION, Description, Family, Model, ModelInfo, PartInfo, StoredModel, Verified, initialize_model,
@@ -34,7 +36,7 @@ pub use parameters::{
     NamedMapper, NamedVisitor, TensorSource, for_each_parameter, initialize, load_into, map_named,
     names_and_shapes, parameter_count, visit_named,
 };
-pub use pass::{NormStatistics, Observer, Pass};
+pub use pass::{Counted, NormStatistics, Observer, Pass};
 pub use pix::{PadGuidance, PixConfig, PixOutput};
 pub use rrdb::{RrdbConfig, RrdbNet};
 pub use tiles::{TileWindow, join_tiles};

@@ -7,6 +7,7 @@ use crate::{
     autoencoder_kl::AutoencoderKl,
     compact::SrvggNetCompact,
     error::{Error, Result},
+    guided_pass::GuidedPass,
     ops,
     pass::Pass,
     pix::{PadGuidance, PixConfig},
@@ -87,12 +88,12 @@ impl PromptedUnet {
     ///
     /// # Errors
     /// `Argument` for guidance other than 1 without a negative prompt.
-    pub fn forward(&self, x: Tensor<4>, guidance: f64) -> Result<Tensor<4>> {
+    pub fn forward(&self, x: Tensor<4>, guidance: f64, pass: &mut GuidedPass) -> Result<Tensor<4>> {
         if guidance == 1.0 {
-            return Ok(self.unet.forward(x, &self.positive));
+            return Ok(self.unet.forward_pass(x, &self.positive, &mut pass.positive));
         }
-        let negative = self.unet.forward(x.clone(), self.negative()?);
-        let positive = self.unet.forward(x, &self.positive);
+        let negative = self.unet.forward_pass(x.clone(), self.negative()?, &mut pass.negative);
+        let positive = self.unet.forward_pass(x, &self.positive, &mut pass.positive);
         Ok(negative.clone() + (positive - negative) * guidance)
     }
 
@@ -140,8 +141,13 @@ impl LatentModel {
     ///
     /// # Errors
     /// As [`PromptedUnet::forward`].
-    pub fn restore_latent(&self, latent: Tensor<4>, guidance: f64) -> Result<Tensor<4>> {
-        let noise = self.unet.forward(latent.clone(), guidance)?;
+    pub fn restore_latent(
+        &self,
+        latent: Tensor<4>,
+        guidance: f64,
+        pass: &mut GuidedPass,
+    ) -> Result<Tensor<4>> {
+        let noise = self.unet.forward(latent.clone(), guidance, pass)?;
         Ok(self.one_step.clean(latent, noise))
     }
 
@@ -167,8 +173,13 @@ impl AdcModel {
     ///
     /// # Errors
     /// As [`PromptedUnet::forward`].
-    pub fn restore_latent(&self, picture: Tensor<4>, guidance: f64) -> Result<Tensor<4>> {
-        self.unet.forward(ops::pixel_unshuffle(picture, self.pix.patch), guidance)
+    pub fn restore_latent(
+        &self,
+        picture: Tensor<4>,
+        guidance: f64,
+        pass: &mut GuidedPass,
+    ) -> Result<Tensor<4>> {
+        self.unet.forward(ops::pixel_unshuffle(picture, self.pix.patch), guidance, pass)
     }
 
     /// The picture of a scaled latent, about [-1, 1], not clamped.
@@ -191,12 +202,12 @@ impl PixModel {
     ///
     /// # Errors
     /// `Argument` for guidance other than 1 without a negative prompt.
-    pub fn restore(&self, picture: Tensor<4>, guidance: f64) -> Result<Tensor<4>> {
+    pub fn restore(&self, picture: Tensor<4>, guidance: f64, pass: &mut GuidedPass) -> Result<Tensor<4>> {
         let guide = match guidance == 1.0 {
             true => None,
             false => Some(PadGuidance { negative: self.unet.negative()?, weight: guidance }),
         };
-        Ok(self.pix.forward(&self.unet.unet, picture, &self.unet.positive, guide))
+        Ok(self.pix.forward(&self.unet.unet, picture, &self.unet.positive, guide, pass))
     }
 }
 
@@ -245,14 +256,14 @@ impl RestorationModel {
         match self {
             Self::Latent(model) => {
                 let latent = model.encode(picture, &mut Pass::whole());
-                let latent = model.restore_latent(latent, guidance)?;
+                let latent = model.restore_latent(latent, guidance, &mut GuidedPass::whole())?;
                 Ok(model.decode(latent, &mut Pass::whole()))
             }
             Self::Adc(model) => {
-                let latent = model.restore_latent(picture, guidance)?;
+                let latent = model.restore_latent(picture, guidance, &mut GuidedPass::whole())?;
                 Ok(model.decode(latent, &mut Pass::whole()))
             }
-            Self::Pix(model) => model.restore(picture, guidance),
+            Self::Pix(model) => model.restore(picture, guidance, &mut GuidedPass::whole()),
             Self::Rrdb(network) => Ok(network.forward(picture)),
             Self::Compact(network) => Ok(network.forward(picture)),
         }

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::{
     layers::{Conv2d, GroupNorm},
-    ops::{Moments, Padding},
+    ops::{self, Moments, Padding},
 };
 
 /// Sees intermediate activations by name.
@@ -22,6 +22,7 @@ pub struct NormStatistics(Vec<Moments>);
 #[derive(Default)]
 pub struct Pass<'a> {
     tile: Option<usize>,
+    most_keys: Option<usize>,
     statistics: Statistics<'a>,
     observer: Option<&'a mut Observer<'a>>,
 }
@@ -33,7 +34,7 @@ enum Statistics<'a> {
     #[default]
     Own,
     /// The same, kept for later passes; the samples of a batch count as one picture.
-    Record { statistics: NormStatistics, margin: Margin },
+    Record { statistics: NormStatistics, counted: Counted },
     /// Those of another pass, from `next` on.
     Given { statistics: &'a NormStatistics, next: usize },
 }
@@ -50,14 +51,16 @@ impl<'a> Pass<'a> {
         Self { tile: Some(tile.max(1)), ..Self::default() }
     }
 
-    /// Normalises by the statistics of the batch as if its samples were parts of one picture, and keeps them. Of parts
-    /// with `side` pixels a side, `margin` pixels along each edge do not count, nor what becomes of them.
-    pub fn recording(margin: usize, side: usize) -> Self {
+    /// As [`Pass::whole`], but attention of every pixel to every pixel looks at no more than `most_keys` of them, evenly
+    /// spread: its work then follows the size of the picture, not the square of it.
+    pub fn sparse(most_keys: usize) -> Self {
+        Self { most_keys: Some(most_keys.max(1)), ..Self::default() }
+    }
+
+    /// Normalises by the statistics of the batch as if its samples were parts of one picture, and keeps them.
+    pub fn recording(counted: Counted) -> Self {
         let statistics = NormStatistics::default();
-        Self {
-            statistics: Statistics::Record { statistics, margin: Margin { margin, side } },
-            ..Self::default()
-        }
+        Self { statistics: Statistics::Record { statistics, counted }, ..Self::default() }
     }
 
     /// Normalises by the statistics of another pass of the same network.
@@ -73,10 +76,9 @@ impl<'a> Pass<'a> {
 
     /// The statistics of a [`Pass::recording`]; empty for any other.
     pub fn into_statistics(self) -> NormStatistics {
-        if let Statistics::Record { statistics, .. } = self.statistics {
-            statistics
-        } else {
-            NormStatistics::default()
+        match self.statistics {
+            Statistics::Record { statistics, .. } => statistics,
+            Statistics::Own | Statistics::Given { .. } => NormStatistics::default(),
         }
     }
 
@@ -87,9 +89,18 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Whether anyone looks at intermediate activations.
-    pub(crate) fn is_observed(&self) -> bool {
-        self.observer.is_some()
+    /// The pixels that attention of every pixel to every pixel looks at.
+    pub(crate) fn keys(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, _, h, w] = x.dims();
+        let Some(most) = self.most_keys.filter(|&most| h * w > most) else { return x };
+        let step = ((h * w) as f64 / most as f64).sqrt().ceil() as usize;
+        let places = |side: usize| {
+            let places: Vec<i64> = (step / 2..side).step_by(step).map(|place| place as i64).collect();
+            let count = places.len();
+            Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &x.device())
+        };
+        let (rows, columns) = (places(h), places(w));
+        x.select(2, rows).select(3, columns)
     }
 
     /// A group norm.
@@ -102,6 +113,17 @@ impl<'a> Pass<'a> {
     pub(crate) fn norm_silu_conv(&mut self, x: Tensor<4>, norm: &GroupNorm, conv: &Conv2d) -> Tensor<4> {
         let moments = self.moments(&x, norm);
         self.over_tiles(x, conv, Window::same(conv), |x| norm.apply(x, moments.as_ref(), true))
+    }
+
+    /// The norm, SiLU and convolution that end a network; the observer sees the norm's output as `name`.
+    pub(crate) fn last(&mut self, x: Tensor<4>, norm: &GroupNorm, conv: &Conv2d, name: &str) -> Tensor<4> {
+        if self.observer.is_none() {
+            return self.norm_silu_conv(x, norm, conv);
+        }
+        // A step of its own: the fused one has no value between norm and SiLU.
+        let normed = self.norm(x, norm);
+        self.observe(name, &normed);
+        self.conv(ops::silu(normed), conv)
     }
 
     /// A convolution of stride 1 that keeps the size.
@@ -137,14 +159,10 @@ impl<'a> Pass<'a> {
     fn moments(&mut self, x: &Tensor<4>, norm: &GroupNorm) -> Option<Moments> {
         match &mut self.statistics {
             Statistics::Own => self.tile.map(|tile| moments_by_tiles(x, norm, tile)),
-            Statistics::Record { statistics, margin } => {
-                let counted = margin.without(x);
-                let [n, c, h, w] = counted.dims();
-                // The batch stands in the rows, so that its samples are pooled.
-                let joined = counted.swap_dims(0, 1).reshape([1, c, n * h, w]);
-                let moments = norm.moments(joined);
+            Statistics::Record { statistics, counted } => {
+                let moments = norm.moments(counted.joined(x));
                 statistics.0.push(moments.clone());
-                Some(repeat(&moments, n))
+                Some(repeat(&moments, x.dims()[0]))
             }
             Statistics::Given { statistics, next } => {
                 let moments = statistics.0.get(*next).map(|moments| repeat(moments, x.dims()[0]));
@@ -181,19 +199,35 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// The edges of a part of a picture that the missing surroundings have spoilt.
-#[derive(Clone, Copy)]
-struct Margin {
-    margin: usize,
-    side: usize,
+/// The part of a tile that counts for statistics: without the edges that missing surroundings have spoilt, or that other
+/// tiles count too. Rows and columns are places of any grid on which the tile has the size `of`; layers of other sizes count
+/// the same part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Height and width of the tile.
+    pub of: [usize; 2],
+    /// Rows that count.
+    pub rows: Range<usize>,
+    /// Columns that count.
+    pub columns: Range<usize>,
 }
 
-impl Margin {
-    /// `x`, some enlargement of the part, without its edges.
-    fn without(self, x: &Tensor<4>) -> Tensor<4> {
-        let [_, _, h, w] = x.dims();
-        let [top, left] = [h, w].map(|size| self.margin * size / self.side);
-        x.clone().narrow(2, top, h - 2 * top).narrow(3, left, w - 2 * left)
+impl Counted {
+    /// All of a tile.
+    pub fn all() -> Self {
+        Self { of: [1, 1], rows: 0..1, columns: 0..1 }
+    }
+
+    /// What counts of `x`, the batch in the rows so that its samples are pooled: `[n, c, h, w]` to `[1, c, n · h', w']`.
+    fn joined(&self, x: &Tensor<4>) -> Tensor<4> {
+        let [n, c, h, w] = x.dims();
+        let part = |range: &Range<usize>, of: usize, side: usize| {
+            let start = (range.start * side / of).min(side - 1);
+            start..(range.end * side / of).clamp(start + 1, side)
+        };
+        let (rows, columns) = (part(&self.rows, self.of[0], h), part(&self.columns, self.of[1], w));
+        let [height, width] = [rows.len(), columns.len()];
+        x.clone().slice([0..n, 0..c, rows, columns]).swap_dims(0, 1).reshape([1, c, n * height, width])
     }
 }
 
@@ -246,26 +280,27 @@ fn tiles([height, width]: [usize; 2], tile: usize) -> impl Iterator<Item = [Rang
     spans(height).flat_map(move |rows| spans(width).map(move |columns| [rows.clone(), columns]))
 }
 
+/// Moments of two parts together; `share` of the pixels belong to the second.
+fn pooled(first: &Moments, second: Moments, share: f64) -> Moments {
+    let step = second.mean - first.mean.clone();
+    let mean = first.mean.clone() + step.clone() * share;
+    let within = first.variance.clone() * (1.0 - share) + second.variance * share;
+    Moments { mean, variance: within + step.square() * (share * (1.0 - share)) }
+}
+
 /// Moments of the whole of `x`, pooled from those of its tiles.
 fn moments_by_tiles(x: &Tensor<4>, norm: &GroupNorm, tile: usize) -> Moments {
     let [n, c, h, w] = x.dims();
-    let mut pooled: Option<(Moments, f64)> = None;
+    let mut all: Option<(Moments, f64)> = None;
     for [rows, columns] in tiles([h, w], tile) {
         let count = (rows.len() * columns.len()) as f64;
         let moments = norm.moments(x.clone().slice([0..n, 0..c, rows, columns]));
-        pooled = Some(match pooled {
+        all = Some(match all {
             None => (moments, count),
-            Some((before, counted)) => {
-                let share = count / (counted + count);
-                let step = moments.mean - before.mean.clone();
-                let mean = before.mean + step.clone() * share;
-                let within = before.variance * (1.0 - share) + moments.variance * share;
-                let variance = within + step.square() * (share * (1.0 - share));
-                (Moments { mean, variance }, counted + count)
-            }
+            Some((before, counted)) => (pooled(&before, moments, count / (counted + count)), counted + count),
         });
     }
-    pooled.map_or_else(|| norm.moments(x.clone()), |(moments, _)| moments)
+    all.map_or_else(|| norm.moments(x.clone()), |(moments, _)| moments)
 }
 
 /// The moments of one picture for each of `n` samples.

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
+    guided_pass::GuidedPass,
     ops::{self, Padding},
+    pass::Pass,
     unet::{Conditioning, Unet},
 };
 
@@ -69,16 +71,18 @@ impl PixConfig {
         picture: Tensor<4>,
         positive: &Conditioning,
         guidance: Option<PadGuidance<'_>>,
+        pass: &mut GuidedPass,
     ) -> Tensor<4> {
         let y = match guidance {
-            None => self.branch(unet, picture.clone(), positive, Padding::default()),
+            None => self.branch(unet, picture.clone(), positive, Padding::default(), &mut pass.positive),
             Some(PadGuidance { negative, weight }) => {
                 let half = self.patch / 2;
                 let even = Padding::all(half);
                 let odd = Padding { top: half - 1, left: half - 1, bottom: half + 1, right: half + 1 };
                 let odd = self.completed(odd);
-                let positive = self.branch(unet, picture.clone(), positive, self.completed(even));
-                let negative = self.branch(unet, picture.clone(), negative, odd);
+                let even = self.completed(even);
+                let positive = self.branch(unet, picture.clone(), positive, even, &mut pass.positive);
+                let negative = self.branch(unet, picture.clone(), negative, odd, &mut pass.negative);
                 positive * weight + negative * (1.0 - weight)
             }
         };
@@ -95,10 +99,11 @@ impl PixConfig {
         picture: Tensor<4>,
         conditioning: &Conditioning,
         padding: Padding,
+        pass: &mut Pass,
     ) -> Tensor<4> {
         let [_, _, h, w] = picture.dims();
         let x = ops::pixel_unshuffle(self.pad(picture, padding), self.patch);
-        let y = ops::pixel_shuffle(unet.forward(x, conditioning), self.patch);
+        let y = ops::pixel_shuffle(unet.forward_pass(x, conditioning, pass), self.patch);
         y.narrow(2, padding.top, h).narrow(3, padding.left, w)
     }
 

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     layers::{Conv2d, GroupNorm, Linear},
     ops,
-    pass::Observer,
+    pass::Pass,
 };
 
 pub use self::{
@@ -94,48 +94,30 @@ impl Unet {
 
     /// The noise prediction: `[n, in_channels, h, w]` to `[n, out_channels, h, w]`, any height and width.
     pub fn forward(&self, sample: Tensor<4>, conditioning: &Conditioning) -> Tensor<4> {
-        self.forward_observed(sample, conditioning, None)
+        self.forward_pass(sample, conditioning, &mut Pass::whole())
     }
 
-    /// The same, showing intermediate activations to `observer`: `conv_in`, `down_blocks.0` (after its downsampler), ...,
-    /// `mid_block`, `up_blocks.0`, ..., `conv_norm_out` (before SiLU).
-    pub fn forward_observed(
-        &self,
-        sample: Tensor<4>,
-        conditioning: &Conditioning,
-        mut observer: Option<&mut Observer>,
-    ) -> Tensor<4> {
-        let mut observe = |name: &str, x: &Tensor<4>| {
-            if let Some(observer) = observer.as_mut() {
-                observer(name, x);
-            }
-        };
+    /// The same, normalised as `pass` says, whose observer sees the intermediate activations `conv_in`, `down_blocks.0`
+    /// (after its downsampler), ..., `mid_block`, `up_blocks.0`, ..., `conv_norm_out` (before SiLU).
+    pub fn forward_pass(&self, sample: Tensor<4>, conditioning: &Conditioning, pass: &mut Pass) -> Tensor<4> {
         let mut conditions = conditioning.iter();
 
         let mut x = self.conv_in.forward(sample);
-        observe("conv_in", &x);
+        pass.observe("conv_in", &x);
         let mut skips = vec![x.clone()];
         for (index, block) in self.down_blocks.iter().enumerate() {
-            x = block.forward(x, &mut conditions, &mut skips);
-            observe(&format!("down_blocks.{index}"), &x);
+            x = block.forward(x, &mut conditions, &mut skips, pass);
+            pass.observe(&format!("down_blocks.{index}"), &x);
         }
         if let Some(block) = &self.mid_block {
-            x = block.forward(x, &mut conditions);
-            observe("mid_block", &x);
+            x = block.forward(x, &mut conditions, pass);
+            pass.observe("mid_block", &x);
         }
         for (index, block) in self.up_blocks.iter().enumerate() {
-            x = block.forward(x, &mut conditions, &mut skips);
-            observe(&format!("up_blocks.{index}"), &x);
+            x = block.forward(x, &mut conditions, &mut skips, pass);
+            pass.observe(&format!("up_blocks.{index}"), &x);
         }
-        if observer.is_some() {
-            // A step of its own: the fused one has no value between norm and SiLU.
-            let normed = self.conv_norm_out.forward(x);
-            if let Some(observer) = observer {
-                observer("conv_norm_out", &normed);
-            }
-            return self.conv_out.forward(ops::silu(normed));
-        }
-        self.conv_out.forward(self.conv_norm_out.forward_silu(x))
+        pass.last(x, &self.conv_norm_out, &self.conv_out, "conv_norm_out")
     }
 
     /// Sines and cosines of the timesteps, `[timesteps, block_out_channels[0]]`.

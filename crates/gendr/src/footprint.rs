@@ -5,7 +5,12 @@
 
 use gendr_model::{Family, Model, PerLevel};
 
-use crate::{Error, fast_vae::MARGIN, format_bytes, plan::VaePass};
+use crate::{
+    Error,
+    fast_vae::{MARGIN, SAMPLED_PIXELS},
+    format_bytes,
+    plan::VaePass,
+};
 
 /// Bytes of a value.
 const VALUE: u64 = 4;
@@ -51,7 +56,8 @@ impl Footprint {
             VaePass::Whole | VaePass::Layers(_) => self.padded.0 as u64 * self.padded.1 as u64,
             VaePass::Fast(tile) => {
                 let side = |length: usize| (tile + 2 * MARGIN).min(length) as u64;
-                side(self.padded.0) * side(self.padded.1)
+                let tile = side(self.padded.0) * side(self.padded.1);
+                tile.max(SAMPLED_PIXELS as u64)
             }
         };
         // Layer by layer, the temporary copies are those of a tile.

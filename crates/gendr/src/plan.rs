@@ -1,6 +1,6 @@
 //! What will be done to a picture, decided before it is done: sizes, tiles, memory.
 
-use gendr_image::{TileOptions, TilePlan, Window};
+use gendr_image::{Tile, TileOptions, TilePlan, Window};
 use gendr_model::{Model, RestorationModel, TileWindow};
 
 use crate::{Error, RestoreOptions, Result, Stage, TILE_STEP, Tiling, VaeTiling, footprint::Footprint};
@@ -12,8 +12,10 @@ const SIDES: [usize; 8] = [1024, 768, 512, 384, 256, 192, 128, 64];
 const EXACT_PIXELS: usize = 1024 * 1024;
 /// Side of the tiles in which the exact autoencoder computes a layer, in pixels.
 const LAYER_TILE: usize = 256;
-/// Sides of tiles of the fast autoencoder that are tried, in pixels, largest first.
-const FAST_SIDES: [usize; 4] = [768, 512, 384, 256];
+/// Side of the tiles of the fast autoencoder, in pixels: with its margin as large as the samples it takes.
+const FAST_TILE: usize = 768;
+/// Tiles each way, at most, whose norm statistics stand for those of the picture.
+const SAMPLES: usize = 2;
 /// Tokens of a prompt.
 const PROMPT_TOKENS: usize = 77;
 
@@ -87,6 +89,22 @@ impl Plan {
         windows(&self.tiles)
     }
 
+    /// Tiles from all over the picture, all of one size, whose norm statistics stand for the picture's.
+    pub(crate) fn samples(&self) -> Vec<TileWindow> {
+        let (columns, rows) = self.tiles.grid();
+        let spread = |count: usize| {
+            let samples = SAMPLES.min(count);
+            (0..samples).map(move |i| (2 * i + 1) * count / (2 * samples))
+        };
+        let chosen = spread(rows).flat_map(|row| spread(columns).map(move |column| row * columns + column));
+        let mut samples: Vec<_> = chosen.map(|index| window(self.tiles.tile(index))).collect();
+        // The last of a row or column may be shorter than the others.
+        let size = |tile: &TileWindow| (tile.rows.len(), tile.columns.len());
+        let first = samples.first().map(size);
+        samples.retain(|tile| Some(size(tile)) == first);
+        samples
+    }
+
     /// Share of the whole work that is finished when `done` of `total` tiles of `stage` are.
     pub(crate) fn fraction(&self, stage: Stage, done: usize, total: usize) -> f64 {
         let before: f64 = self.shares[..stage as usize].iter().sum();
@@ -96,12 +114,11 @@ impl Plan {
 
 /// The tiles of a plan as networks cut and join them.
 pub(crate) fn windows(tiles: &TilePlan) -> impl Iterator<Item = TileWindow> {
-    tiles.tiles().map(|tile| TileWindow {
-        y: tile.rect.y,
-        x: tile.rect.x,
-        rows: tile.rows,
-        columns: tile.columns,
-    })
+    tiles.tiles().map(window)
+}
+
+fn window(tile: Tile) -> TileWindow {
+    TileWindow { y: tile.rect.y, x: tile.rect.x, rows: tile.rows, columns: tile.columns }
 }
 
 /// How pictures for a family of networks are cut.
@@ -112,6 +129,8 @@ struct Cut {
     step: usize,
     /// Overlap unless told otherwise: this share of the tile's side, and at most this many pixels.
     overlap: (usize, usize),
+    /// Tiles each way that are normalised together.
+    samples: usize,
 }
 
 impl Cut {
@@ -119,15 +138,21 @@ impl Cut {
         let multiple = networks.multiple();
         match networks {
             // What a UNet makes of a place depends on all of its tile: neighbours fade into each other slowly.
-            RestorationModel::Latent(_) | RestorationModel::Adc(_) => {
-                Self { grid: multiple, step: least_common_multiple(TILE_STEP, multiple), overlap: (4, 256) }
-            }
-            RestorationModel::Pix(_) => {
-                Self { grid: 1, step: least_common_multiple(TILE_STEP, multiple), overlap: (4, 256) }
-            }
+            RestorationModel::Latent(_) | RestorationModel::Adc(_) => Self {
+                grid: multiple,
+                step: least_common_multiple(TILE_STEP, multiple),
+                overlap: (4, 256),
+                samples: SAMPLES,
+            },
+            RestorationModel::Pix(_) => Self {
+                grid: 1,
+                step: least_common_multiple(TILE_STEP, multiple),
+                overlap: (4, 256),
+                samples: SAMPLES,
+            },
             RestorationModel::Rrdb(_) | RestorationModel::Compact(_) => {
                 let scale = networks.native_scale().unwrap_or(1);
-                Self { grid: 1, step: least_common_multiple(TILE_STEP, scale), overlap: (4, 128) }
+                Self { grid: 1, step: least_common_multiple(TILE_STEP, scale), overlap: (4, 128), samples: 1 }
             }
         }
     }
@@ -141,7 +166,10 @@ impl Cut {
         memory: u64,
     ) -> Result<usize> {
         let whole = padded.0.max(padded.1).next_multiple_of(self.step);
-        let fits = |side: usize| footprint.network(side.min(padded.0), side.min(padded.1)) <= memory;
+        // Of a side that is cut, several tiles are in memory at once while norm statistics are taken.
+        let held = |side: usize, length: usize| if side < length { self.samples * side } else { length };
+        let needed = |side: usize| footprint.network(held(side, padded.0), held(side, padded.1));
+        let fits = |side: usize| needed(side) <= memory;
         let side = match tile {
             Tiling::Off => whole,
             Tiling::Size(side) if side.is_multiple_of(self.step) => side,
@@ -159,8 +187,7 @@ impl Cut {
         if fits(side) {
             return Ok(side);
         }
-        let needed = footprint.network(side.min(padded.0), side.min(padded.1));
-        let error = footprint.refusal(needed, memory);
+        let error = footprint.refusal(needed(side), memory);
         Err(if tile == Tiling::Auto {
             error
         } else {
@@ -198,7 +225,7 @@ fn vae_pass(
 ) -> Result<VaePass> {
     let fits = |pass: &VaePass| footprint.autoencoder(*pass) <= memory;
     let exact = [VaePass::Whole, VaePass::Layers(LAYER_TILE)];
-    let fast = FAST_SIDES.map(VaePass::Fast);
+    let fast = [VaePass::Fast(FAST_TILE)];
     let small = padded.0 * padded.1 <= EXACT_PIXELS;
     let choices: Vec<VaePass> = match tiling {
         VaeTiling::Exact => exact.into(),

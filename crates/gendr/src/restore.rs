@@ -1,10 +1,12 @@
 //! One restoration from picture to picture: enlarge, encode, one pass of the network, decode, colours, size.
 
-use std::time::Instant;
+use std::{slice, time::Instant};
 
 use burn::tensor::Tensor;
 use gendr_image::{Notice, Picture, Planes, Resampling, apply_color_fix, pad_reflect_to, resize, upscale};
-use gendr_model::{AutoencoderKl, LatentModel, Pass, RestorationModel, RrdbNet, TileWindow, join_tiles};
+use gendr_model::{
+    AutoencoderKl, Counted, GuidedPass, LatentModel, Pass, RestorationModel, RrdbNet, TileWindow, join_tiles,
+};
 
 use crate::{
     CancelFlag, Error, Observer, Progress, RestoreOptions, Restorer, Result, Stage, Timings,
@@ -105,7 +107,9 @@ impl Run<'_> {
                 let picture = self.padded(enlarged)?;
                 let latent = self.stage(Stage::Encode, |run| run.encode(model, picture))?;
                 let clean = self.stage(Stage::Network, |run| {
-                    run.in_tiles(|tile| Ok(model.restore_latent(tile.cut(&latent), guidance)?))
+                    run.in_normed_tiles(|tiles, pass| {
+                        Ok(model.restore_latent(cut(tiles, &latent, 1), guidance, pass)?)
+                    })
                 })?;
                 let pixels = self.stage(Stage::Decode, |run| run.decode(&model.autoencoder, clean))?;
                 (pixels, Range::Signed)
@@ -113,8 +117,8 @@ impl Run<'_> {
             RestorationModel::Adc(model) => {
                 let (picture, patch) = (self.padded(enlarged)?, model.pix.patch);
                 let clean = self.stage(Stage::Network, |run| {
-                    run.in_tiles(|tile| {
-                        Ok(model.restore_latent(tile.cut_enlarged(&picture, patch), guidance)?)
+                    run.in_normed_tiles(|tiles, pass| {
+                        Ok(model.restore_latent(cut(tiles, &picture, patch), guidance, pass)?)
                     })
                 })?;
                 let pixels = self.stage(Stage::Decode, |run| run.decode(&model.autoencoder, clean))?;
@@ -123,7 +127,9 @@ impl Run<'_> {
             RestorationModel::Pix(model) => {
                 let picture = self.padded(enlarged)?;
                 let pixels = self.stage(Stage::Network, |run| {
-                    run.in_tiles(|tile| Ok(model.restore(tile.cut(&picture), guidance)?))
+                    run.in_normed_tiles(|tiles, pass| {
+                        Ok(model.restore(cut(tiles, &picture, 1), guidance, pass)?)
+                    })
                 })?;
                 (pixels, Range::Signed)
             }
@@ -158,7 +164,7 @@ impl Run<'_> {
             VaePass::Whole => autoencoder.decode(latent, &mut Pass::whole()),
             VaePass::Layers(tile) => autoencoder.decode(latent, &mut Pass::tiled(tile)),
             VaePass::Fast(tile) => FastVae { autoencoder, tile }
-                .decode(&latent, |done, total| self.part_done(Stage::Decode, done, total))?,
+                .decode(latent, |done, total| self.part_done(Stage::Decode, done, total))?,
         })
     }
 
@@ -187,6 +193,21 @@ impl Run<'_> {
         joined.ok_or_else(|| Error::argument("a picture without pixels"))
     }
 
+    /// Runs `network` on every tile, with the norm statistics of tiles from all over the picture, and joins what it gives:
+    /// so neighbours are normalised alike, and as a picture that is not cut.
+    fn in_normed_tiles(
+        &self,
+        network: impl Fn(&[TileWindow], &mut GuidedPass) -> Result<Tensor<4>>,
+    ) -> Result<Tensor<4>> {
+        if self.plan.tiles.count() == 1 {
+            return self.in_tiles(|tile| network(slice::from_ref(tile), &mut GuidedPass::whole()));
+        }
+        let mut pass = GuidedPass::recording(Counted::all());
+        network(&self.plan.samples(), &mut pass)?;
+        let statistics = pass.into_statistics();
+        self.in_tiles(|tile| network(slice::from_ref(tile), &mut GuidedPass::given(&statistics)))
+    }
+
     /// Runs one part of the work: counts its time and tells of its start and end.
     fn stage<T>(&mut self, stage: Stage, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         self.cancel.check()?;
@@ -208,6 +229,11 @@ impl Run<'_> {
         let fraction = self.plan.fraction(stage, done, total);
         self.observer.progress(Progress { stage, done, total, fraction });
     }
+}
+
+/// The parts of `x`, which is `factor` times as large as the grid of the tiles, one after the other in the batch.
+fn cut(tiles: &[TileWindow], x: &Tensor<4>, factor: usize) -> Tensor<4> {
+    Tensor::cat(tiles.iter().map(|tile| tile.cut_enlarged(x, factor)).collect(), 0)
 }
 
 /// Colour without what lies hidden under full transparency.

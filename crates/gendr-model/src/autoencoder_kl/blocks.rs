@@ -49,16 +49,24 @@ impl Encoder {
         }
     }
 
-    /// From the picture to the moments of the latent.
-    pub(super) fn forward(&self, picture: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+    /// From the picture down to the size of the latent.
+    pub(super) fn outer(&self, picture: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let mut x = pass.conv(picture, &self.conv_in);
         pass.observe("encoder.conv_in", &x);
-        for (index, block) in self.down_blocks.iter().enumerate() {
+        for (index, block) in self.down_blocks[..self.down_blocks.len() - 1].iter().enumerate() {
             x = block.forward(x, pass);
             pass.observe(&format!("encoder.down_blocks.{index}"), &x);
         }
+        x
+    }
+
+    /// The rest, at the size of the latent.
+    pub(super) fn inner(&self, mut x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        let last = self.down_blocks.len() - 1;
+        x = self.down_blocks[last].forward(x, pass);
+        pass.observe(&format!("encoder.down_blocks.{last}"), &x);
         x = self.mid_block.forward(x, pass, "encoder");
-        finish(x, &self.conv_norm_out, &self.conv_out, pass, "encoder.conv_norm_out")
+        pass.last(x, &self.conv_norm_out, &self.conv_out, "encoder.conv_norm_out")
     }
 
     /// From a picture of `size` (height, width), which becomes the size of the latent.
@@ -88,17 +96,24 @@ impl Decoder {
         }
     }
 
-    /// From the latent up to the picture.
-    pub(super) fn forward(&self, z: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+    /// All that happens at the size of the latent.
+    pub(super) fn inner(&self, z: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let mut x = pass.conv(z, &self.conv_in);
         pass.observe("decoder.conv_in", &x);
         x = self.mid_block.forward(x, pass, "decoder");
+        self.up_blocks[0].resnets.iter().fold(x, |x, resnet| resnet.forward(x, None, pass))
+    }
+
+    /// From the size of the latent up to the picture.
+    pub(super) fn outer(&self, mut x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         for (index, block) in self.up_blocks.iter().enumerate() {
-            x = block.resnets.iter().fold(x, |x, resnet| resnet.forward(x, None, pass));
+            if index > 0 {
+                x = block.resnets.iter().fold(x, |x, resnet| resnet.forward(x, None, pass));
+            }
             x = block.upsamplers.iter().fold(x, |x, upsampler| pass.upsample(x, &upsampler.conv));
             pass.observe(&format!("decoder.up_blocks.{index}"), &x);
         }
-        finish(x, &self.conv_norm_out, &self.conv_out, pass, "decoder.conv_norm_out")
+        pass.last(x, &self.conv_norm_out, &self.conv_out, "decoder.conv_norm_out")
     }
 
     /// From a latent of `size` (height, width).
@@ -113,17 +128,6 @@ impl Decoder {
         }
         sum + self.conv_out.multiply_adds(area(size))
     }
-}
-
-/// The last norm and convolution of either half.
-fn finish(x: Tensor<4>, norm: &GroupNorm, conv: &Conv2d, pass: &mut Pass, name: &str) -> Tensor<4> {
-    if pass.is_observed() {
-        // A step of its own: the fused one has no value between norm and SiLU.
-        let normed = pass.norm(x, norm);
-        pass.observe(name, &normed);
-        return pass.conv(ops::silu(normed), conv);
-    }
-    pass.norm_silu_conv(x, norm, conv)
 }
 
 /// A level of the encoder.
@@ -234,10 +238,11 @@ impl SpatialAttention {
 
     fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
-        let tokens = pass.norm(x.clone(), &self.group_norm).reshape([n, c, h * w]).swap_dims(1, 2);
-        let query = self.to_q.forward(tokens.clone());
-        let key = self.to_k.forward(tokens.clone());
-        let value = self.to_v.forward(tokens);
+        let normed = pass.norm(x.clone(), &self.group_norm);
+        let seen = tokens(pass.keys(normed.clone()));
+        let query = self.to_q.forward(tokens(normed));
+        let key = self.to_k.forward(seen.clone());
+        let value = self.to_v.forward(seen);
         let y = self.to_out[0].forward(ops::attention(query, key, value, 1));
         x + y.swap_dims(1, 2).reshape([n, c, h, w])
     }
@@ -246,6 +251,12 @@ impl SpatialAttention {
         let channels = self.to_q.weight.lazy_shape()[0] as u64;
         4 * self.to_q.multiply_adds(positions) + 2 * (positions as u64).pow(2) * channels
     }
+}
+
+/// `[n, c, h, w]` to `[n, h · w, c]`.
+fn tokens(x: Tensor<4>) -> Tensor<3> {
+    let [n, c, h, w] = x.dims();
+    x.reshape([n, c, h * w]).swap_dims(1, 2)
 }
 
 fn resnets(

@@ -21,10 +21,17 @@ use crate::{
 /// Tokens of a random prompt, as many as CLIP's.
 const PROMPT_TOKENS: usize = 77;
 
+/// The last layer of each residual branch.
+const RESIDUAL_ENDS: [&str; 4] =
+    [".conv2.weight", ".proj_out.weight", ".to_out.0.weight", ".ff.net.2.weight"];
+/// Residual branches begin small, so that deep networks of random weights pass on their input: latent diffusion has them
+/// begin at zero (`zero_module`), but then a test of random weights would miss most of the network.
+const RESIDUAL_GAIN: f32 = 0.1;
+
 /// Writes a model of random weights to `target`, a folder or a single file as in [`StoredModel::save`]; one tensor at
 /// a time is in memory, so that the full size is no problem.
 ///
-/// Matrices and kernels are uniform on ±1/√(fan in), vectors keep the constant their layer starts with (norm weights
+/// Matrices and kernels are uniform on ±1/√(fan in), a tenth of that at the end of residual branches, vectors keep the constant their layer starts with (norm weights
 /// 1, biases 0), prompts are uniform with variance 1. The values depend on the seed and the tensor's name alone.
 ///
 /// # Errors
@@ -50,6 +57,9 @@ pub fn initialize_model(
             return Ok(constant.clone());
         }
         let mut values = draw(seed, name, shape);
+        if RESIDUAL_ENDS.iter().any(|end| name.ends_with(end)) {
+            values.iter_mut().for_each(|value| *value *= RESIDUAL_GAIN);
+        }
         if name.starts_with("prompt.") {
             let to_unit_variance = (3.0 * shape[1] as f32).sqrt();
             values.iter_mut().for_each(|value| *value *= to_unit_variance);

@@ -58,9 +58,10 @@ impl DownBlock {
         mut x: Tensor<4>,
         conditions: &mut Conditions,
         skips: &mut Vec<Tensor<4>>,
+        pass: &mut Pass,
     ) -> Tensor<4> {
         for (layer, resnet) in self.resnets.iter().enumerate() {
-            x = conditions.layer(x, resnet, self.attentions.get(layer));
+            x = conditions.layer(x, resnet, self.attentions.get(layer), pass);
             skips.push(x.clone());
         }
         for downsampler in &self.downsamplers {
@@ -108,9 +109,14 @@ impl MidBlock {
     }
 
     /// `[n, c, h, w]` to the same.
-    pub(crate) fn forward(&self, mut x: Tensor<4>, conditions: &mut Conditions) -> Tensor<4> {
+    pub(crate) fn forward(
+        &self,
+        mut x: Tensor<4>,
+        conditions: &mut Conditions,
+        pass: &mut Pass,
+    ) -> Tensor<4> {
         for (layer, resnet) in self.resnets.iter().enumerate() {
-            x = conditions.layer(x, resnet, self.attentions.get(layer));
+            x = conditions.layer(x, resnet, self.attentions.get(layer), pass);
         }
         x
     }
@@ -170,12 +176,13 @@ impl UpBlock {
         mut x: Tensor<4>,
         conditions: &mut Conditions,
         skips: &mut Vec<Tensor<4>>,
+        pass: &mut Pass,
     ) -> Tensor<4> {
         for (layer, resnet) in self.resnets.iter().enumerate() {
             if let Some(skip) = skips.pop() {
                 x = Tensor::cat(vec![x, skip], 1);
             }
-            x = conditions.layer(x, resnet, self.attentions.get(layer));
+            x = conditions.layer(x, resnet, self.attentions.get(layer), pass);
         }
         if let (Some(upsampler), Some(next)) = (self.upsamplers.first(), skips.last()) {
             let [_, _, h, w] = next.dims();
@@ -194,10 +201,16 @@ impl UpBlock {
 
 impl Conditions<'_> {
     /// One residual block and its transformer, if it has one.
-    fn layer(&mut self, x: Tensor<4>, resnet: &ResnetBlock, attention: Option<&Transformer2d>) -> Tensor<4> {
-        let x = resnet.forward(x, self.next_time_shift(), &mut Pass::default());
+    fn layer(
+        &mut self,
+        x: Tensor<4>,
+        resnet: &ResnetBlock,
+        attention: Option<&Transformer2d>,
+        pass: &mut Pass,
+    ) -> Tensor<4> {
+        let x = resnet.forward(x, self.next_time_shift(), pass);
         match attention {
-            Some(attention) => attention.forward(x, &mut self.prompt),
+            Some(attention) => attention.forward(x, &mut self.prompt, pass),
             None => x,
         }
     }

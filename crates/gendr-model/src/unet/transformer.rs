@@ -8,6 +8,7 @@ use burn::{
 use crate::{
     layers::{Conv2d, GroupNorm, LayerNorm, Linear},
     ops,
+    pass::Pass,
 };
 
 /// Keys and values of the prompt for one cross-attention, each `[1 or n, prompt tokens, channels]`.
@@ -70,9 +71,10 @@ impl Transformer2d {
         &self,
         x: Tensor<4>,
         prompt: &mut impl Iterator<Item = &'a PromptKeys>,
+        pass: &mut Pass,
     ) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
-        let tokens = self.norm.forward(x.clone()).reshape([n, c, h * w]).swap_dims(1, 2);
+        let tokens = pass.norm(x.clone(), &self.norm).reshape([n, c, h * w]).swap_dims(1, 2);
         let mut tokens = self.proj_in.forward(tokens);
         for (block, keys) in self.transformer_blocks.iter().zip(prompt) {
             tokens = block.forward(tokens, keys);

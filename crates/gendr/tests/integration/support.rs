@@ -43,6 +43,16 @@ pub(crate) fn latent_description() -> Description {
     }
 }
 
+/// The same with a UNet of one level without attention, whose view is about the overlap of small tiles.
+pub(crate) fn short_sighted() -> Description {
+    let unet = r#"{
+        "in_channels": 4, "out_channels": 4, "block_out_channels": [16], "layers_per_block": 1,
+        "down_block_types": ["DownBlock2D"], "mid_block_type": null, "up_block_types": ["UpBlock2D"],
+        "attention_head_dim": 4, "cross_attention_dim": 8, "norm_num_groups": 4
+    }"#;
+    Description { unet: Some(UnetConfig::from_json(unet).unwrap()), ..latent_description() }
+}
+
 /// Writes `description` with random weights into a folder that lives as long as the first value, and opens it.
 pub(crate) fn random(description: &Description) -> (tempfile::TempDir, Restorer) {
     let folder = tempfile::tempdir().unwrap();
