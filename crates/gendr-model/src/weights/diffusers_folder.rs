@@ -53,14 +53,16 @@ pub(super) fn open_shards(path: &Path) -> Result<BTreeMap<String, StoredTensor>>
     let index: Index = read_json(path, MAX_INDEX)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut tensors = BTreeMap::new();
-    for file in index.weight_map.values().collect::<BTreeSet<_>>() {
-        let shard = shard_path(folder, file).map_err(|error| error.in_file(path))?;
-        for (name, tensor) in open_shard(&shard)? {
+    let files: BTreeSet<_> = index.weight_map.values().collect();
+    let shard = |file: &String| shard_path(folder, file).map_err(|error| error.in_file(path));
+    let shards = files.iter().map(|file| Ok((*file, open_shard(&shard(file)?)?)));
+    // All are opened first: a shard that is not there explains the tensors that are missing from the others.
+    for (file, found) in shards.collect::<Result<Vec<_>>>()? {
+        for (name, tensor) in found {
             if index.weight_map.get(&name) != Some(file) {
                 let name = shown(&name);
-                return Err(
-                    Error::input(format!("tensor {name} is not where the index says")).in_file(&shard)
-                );
+                return Err(Error::input(format!("tensor {name} is not where the index says"))
+                    .in_file(&folder.join(file)));
             }
             tensors.insert(name, tensor);
         }
