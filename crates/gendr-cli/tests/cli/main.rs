@@ -1,0 +1,8 @@
+//! The command as people run it.
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps nothing")]
+
+mod bad_models;
+mod bad_pictures;
+mod model;
+mod pictures;
+mod restore;
