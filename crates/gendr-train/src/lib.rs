@@ -2,6 +2,7 @@
 
 mod adamw;
 mod adversarial;
+mod batches;
 mod config;
 mod diffusion;
 pub mod distill;
@@ -17,6 +18,8 @@ pub mod regress;
 mod repa;
 mod schedule;
 mod teacher;
+mod trainer;
+mod validation;
 
 pub use adamw::{AdamW, AdamWConfig, clip_gradients, gradient_norm};
 pub use adversarial::{discriminator_loss, generator_loss};
@@ -29,3 +32,6 @@ pub use photos::PhotosConfig;
 pub use progress::{Event, Progress, Silent};
 pub use repa::{Projector, ProjectorConfig, alignment_loss, tokens};
 pub use schedule::Schedule;
+pub use trainer::{
+    CheckpointConfig, DataConfig, Part, PartConfig, Paths, Report, StepsConfig, ValidationConfig,
+};

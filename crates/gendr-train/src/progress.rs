@@ -29,10 +29,8 @@ pub enum Event<'a> {
     Validated {
         /// Steps taken.
         step: u64,
-        /// Mean PSNR of luma, dB.
-        psnr: f64,
-        /// Mean detail score D.
-        detail: f64,
+        /// Named scores, the most important first.
+        scores: &'a [(&'static str, f64)],
     },
     /// A file was written.
     Saved(&'a Path),

@@ -2,8 +2,8 @@
 
 use gendr::{Error, ErrorKind, Result};
 use gendr_train::{
-    Event, Progress, read_config,
-    regress::{self, Paths, RegressConfig},
+    Event, Paths, Progress, read_config,
+    regress::{self, RegressConfig},
 };
 
 use crate::{
@@ -46,8 +46,9 @@ impl Progress for Talk<'_> {
             Event::Step { step, steps, loss, .. } => {
                 self.0.show(0, &format!("step {step}, loss {loss:.4}"), step as f64 / steps.max(1) as f64);
             }
-            Event::Validated { step, psnr, detail } => {
-                self.0.say(&format!("step {step}: PSNR-Y {psnr:.2} dB, D {detail:.3}"));
+            Event::Validated { step, scores } => {
+                let scores: Vec<_> = scores.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+                self.0.say(&format!("step {step}: {}", scores.join(", ")));
             }
             Event::Saved(path) => self.0.say(&format!("wrote {}", path.display())),
         }

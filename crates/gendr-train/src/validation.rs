@@ -1,0 +1,40 @@
+//! Scores of restored pictures against the sharp ones.
+
+use crate::{
+    Error, Result,
+    batches::Pick,
+    pairs::Pairs,
+    trainer::Scores,
+};
+use burn::tensor::{Device, Tensor};
+use gendr_image::Planes;
+use gendr_metrics::{detail_scores, psnr_y};
+
+/// Mean PSNR of luma and mean detail score D of `restore`, which takes enlarged pictures in `[-1, 1]` to restored ones, on all
+/// pairs, rounded to 8 bits.
+pub(crate) fn restoration_scores(
+    pairs: &Pairs,
+    device: &Device,
+    restore: impl Fn(Tensor<4>) -> Result<Tensor<4>>,
+) -> Result<Scores> {
+    let (mut psnr, mut detail) = (0.0, 0.0);
+    for pair in 0..pairs.count {
+        let output = restore(pairs.enlarged(&[Pick { pair, turn: 0 }], device)?)?;
+        let (output, reference) = (to_picture(output)?, pairs.high(pair)?);
+        psnr += psnr_y(&output, &reference)?;
+        detail += detail_scores(&output, &reference)?.d;
+    }
+    let count = pairs.count as f64;
+    Ok(vec![("psnr_y", psnr / count), ("d", detail / count)])
+}
+
+/// A network's picture `[1, 3, h, w]` in `[-1, 1]` with 8 bits a value, in `[0, 1]`.
+pub(crate) fn to_picture(output: Tensor<4>) -> Result<Planes> {
+    let [_, channels, height, width] = output.dims();
+    let levels = output.add_scalar(1.0).mul_scalar(127.5).clamp(0.0, 255.0).round().div_scalar(255.0);
+    let values = levels
+        .into_data()
+        .try_to_vec()
+        .map_err(|error| Error::argument(format!("a result that is not f32: {error:?}")))?;
+    Ok(Planes::from_vec(channels, height, width, values)?)
+}
