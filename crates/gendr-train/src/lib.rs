@@ -2,6 +2,7 @@
 
 mod adamw;
 mod adversarial;
+pub mod base;
 mod batches;
 mod config;
 mod diffusion;
@@ -9,16 +10,20 @@ pub mod distill;
 mod ema;
 mod error;
 mod files;
+mod latents;
 mod lora;
+mod noise;
 mod pairs;
 mod parameters;
 mod photos;
 mod progress;
+mod prompts;
 pub mod regress;
 mod repa;
 mod schedule;
 mod teacher;
 mod trainer;
+pub mod vae;
 mod validation;
 
 pub use adamw::{AdamW, AdamWConfig, clip_gradients, gradient_norm};

@@ -57,7 +57,7 @@ pub struct Lora {
 
 impl Lora {
     /// An adaptation with values from outside: `NAME.lora_A.weight` `[rank, in, ...]` and `NAME.lora_B.weight`
-    /// `[out, rank, ...]` by their names. On a device with gradients the matrices are tracked.
+    /// `[out, rank, ...]` by their names; `tracked` where their gradients are wanted.
     ///
     /// # Errors
     /// An input error where one of a pair is missing or they do not fit together.
@@ -65,6 +65,7 @@ impl Lora {
         config: &LoraConfig,
         mut tensors: BTreeMap<String, TensorData>,
         device: &Device,
+        tracked: bool,
     ) -> Result<Self> {
         let names: Vec<String> =
             tensors.keys().filter_map(|name| Some(name.strip_suffix(".lora_A.weight")?.to_owned())).collect();
@@ -77,7 +78,7 @@ impl Lora {
                 let columns = data.num_elements() / rows;
                 let data = TensorData::from_bytes_vec(data.bytes().to_vec(), [rows, columns], dtype);
                 let tensor = Tensor::<2>::from_data(data, (device, dtype));
-                Some(if device.is_autodiff() { tensor.require_grad() } else { tensor })
+                Some(if tracked { tensor.require_grad() } else { tensor })
             };
             let pair = matrix("A").zip(matrix("B"));
             let pair = pair.filter(|(a, b)| a.dims()[0] == b.dims()[1] && a.dims()[0] == config.rank);
@@ -87,7 +88,7 @@ impl Lora {
         Ok(Self { layers, factor: config.alpha / config.rank as f64 })
     }
 
-    /// The network with merged weights. On a device with gradients these lead to the matrices: `module` itself must not be
+    /// The network with merged weights. Where the matrices are tracked, gradients lead to them: `module` itself must not be
     /// tracked, and can be used again.
     pub fn adapt<M: Module>(&self, module: M) -> M {
         map_named(module, &mut Merge { lora: self })

@@ -6,20 +6,19 @@ use crate::{
     pairs::Pairs,
     trainer::Scores,
 };
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use gendr_image::Planes;
 use gendr_metrics::{detail_scores, psnr_y};
 
-/// Mean PSNR of luma and mean detail score D of `restore`, which takes enlarged pictures in `[-1, 1]` to restored ones, on all
-/// pairs, rounded to 8 bits.
-pub(crate) fn restoration_scores(
+/// Mean PSNR of luma and mean detail score D of `restore`, which makes the picture of a pair in `[-1, 1]`, against the sharp
+/// crops, rounded to 8 bits.
+pub(crate) fn picture_scores(
     pairs: &Pairs,
-    device: &Device,
-    restore: impl Fn(Tensor<4>) -> Result<Tensor<4>>,
+    restore: impl Fn(Pick) -> Result<Tensor<4>>,
 ) -> Result<Scores> {
     let (mut psnr, mut detail) = (0.0, 0.0);
     for pair in 0..pairs.count {
-        let output = restore(pairs.enlarged(&[Pick { pair, turn: 0 }], device)?)?;
+        let output = restore(Pick { pair, turn: 0 })?;
         let (output, reference) = (to_picture(output)?, pairs.high(pair)?);
         psnr += psnr_y(&output, &reference)?;
         detail += detail_scores(&output, &reference)?.d;

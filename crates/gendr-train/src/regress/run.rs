@@ -9,7 +9,7 @@ use crate::{
     progress::Progress,
     teacher::RealEsrgan,
     trainer::{Part, PartConfig, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
-    validation::restoration_scores,
+    validation::picture_scores,
 };
 use burn::tensor::{Device, Tensor};
 use gendr_image::Planes;
@@ -131,7 +131,9 @@ impl Stage for Regress<'_> {
         let unet = self.config.model.unet().init(&device)?;
         let unet = self.state.part(STUDENT)?.load_average(unet)?;
         let patch = self.config.model.patch;
-        restoration_scores(&self.validation, &device, |enlarged| restore(&unet, patch, enlarged))
+        picture_scores(&self.validation, |pick| {
+            restore(&unet, patch, self.validation.enlarged(&[pick], &device)?)
+        })
     }
 
     fn export(&mut self, run: &Path) -> Result<PathBuf> {

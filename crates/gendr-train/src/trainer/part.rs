@@ -96,16 +96,15 @@ impl Part {
         self.weights.load_into(self.average.as_ref().unwrap_or(&self.weights.values), module)
     }
 
-    /// The adaptation whose matrices are this part's weights, the averaged ones if asked.
+    /// The adaptation whose matrices are this part's present weights.
     ///
     /// # Errors
     /// Where this part is none.
-    pub(crate) fn lora(&self, config: &LoraConfig, averaged: bool, device: &Device) -> Result<Lora> {
-        let values = self.average.as_ref().filter(|_| averaged).unwrap_or(&self.weights.values);
-        let named = self.weights.names.iter().zip(&self.weights.shapes).zip(values);
+    pub(crate) fn lora(&self, config: &LoraConfig, device: &Device, tracked: bool) -> Result<Lora> {
+        let named = self.weights.names.iter().zip(&self.weights.shapes).zip(&self.weights.values);
         let tensors = named
             .map(|((name, shape), values)| (name.clone(), TensorData::new(values.clone(), shape.clone())));
-        Lora::new(config, tensors.collect(), device)
+        Lora::new(config, tensors.collect(), device, tracked)
     }
 
     /// Takes the gradients of `module`, made by [`Part::load`], out of `gradients` and adds `share` of them to those of the
