@@ -8,4 +8,5 @@ mod run;
 mod start;
 
 pub use config::{AlignmentConfig, BaseConfig, UnetShape, UnetSource};
+pub(crate) use run::ALIGNED;
 pub use run::run;

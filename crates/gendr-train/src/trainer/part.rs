@@ -96,12 +96,19 @@ impl Part {
         self.weights.load_into(self.average.as_ref().unwrap_or(&self.weights.values), module)
     }
 
-    /// The adaptation whose matrices are this part's present weights.
+    /// The adaptation whose matrices are this part's present weights, or the averaged ones.
     ///
     /// # Errors
     /// Where this part is none.
-    pub(crate) fn lora(&self, config: &LoraConfig, device: &Device, tracked: bool) -> Result<Lora> {
-        let named = self.weights.names.iter().zip(&self.weights.shapes).zip(&self.weights.values);
+    pub(crate) fn lora(
+        &self,
+        config: &LoraConfig,
+        device: &Device,
+        tracked: bool,
+        averaged: bool,
+    ) -> Result<Lora> {
+        let values = self.average.as_ref().filter(|_| averaged).unwrap_or(&self.weights.values);
+        let named = self.weights.names.iter().zip(&self.weights.shapes).zip(values);
         let tensors = named
             .map(|((name, shape), values)| (name.clone(), TensorData::new(values.clone(), shape.clone())));
         Lora::new(config, tensors.collect(), device, tracked)

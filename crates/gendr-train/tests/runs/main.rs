@@ -3,3 +3,4 @@
 mod common;
 mod interrupted;
 mod regress;
+mod stages;
