@@ -10,13 +10,13 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor, TensorData},
 };
+use gendr_degrade::Draws;
 use gendr_model::{Linear, initialize, ops};
 use gendr_train::{
     NoiseSchedule, Part, PartConfig, Result, denoising_loss, discriminator_loss,
     distill::{ScoreLoss, ScoreTerms, Weighting},
     generator_loss,
 };
-use gendr_degrade::Draws;
 use std::f64::consts::TAU;
 
 const MODES: usize = 8;

@@ -8,5 +8,6 @@ mod score;
 mod step;
 
 pub use config::{DistillConfig, DistillLossConfig, Method, NetworkConfig, RealConfig};
+pub(crate) use networks::Head;
 pub use run::run;
 pub use score::{ScoreLoss, ScoreTerms, Weighting, fisher_divergence, sample_weight, score_product};

@@ -16,6 +16,7 @@ mod noise;
 mod pairs;
 mod parameters;
 mod photos;
+pub mod pix;
 mod progress;
 mod prompts;
 pub mod regress;

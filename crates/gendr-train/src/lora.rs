@@ -82,7 +82,8 @@ impl Lora {
             };
             let pair = matrix("A").zip(matrix("B"));
             let pair = pair.filter(|(a, b)| a.dims()[0] == b.dims()[1] && a.dims()[0] == config.rank);
-            let pair = pair.ok_or_else(|| crate::Error::input(format!("no pair of LoRA matrices for {name}")))?;
+            let pair =
+                pair.ok_or_else(|| crate::Error::input(format!("no pair of LoRA matrices for {name}")))?;
             layers.insert(name, pair);
         }
         Ok(Self { layers, factor: config.alpha / config.rank as f64 })

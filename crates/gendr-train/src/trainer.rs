@@ -5,8 +5,8 @@ mod part;
 mod run;
 mod state;
 
-pub(crate) use config::{Rule, check_rules, one};
 pub use config::{CheckpointConfig, DataConfig, Paths, StepsConfig, ValidationConfig};
+pub(crate) use config::{Rule, check_rules, one};
 pub use part::{Part, PartConfig};
 pub use run::Report;
 pub(crate) use run::{Plan, Scores, Stage, settings_text, train};

@@ -1,21 +1,13 @@
 //! Scores of restored pictures against the sharp ones.
 
-use crate::{
-    Error, Result,
-    batches::Pick,
-    pairs::Pairs,
-    trainer::Scores,
-};
+use crate::{Error, Result, batches::Pick, pairs::Pairs, trainer::Scores};
 use burn::tensor::Tensor;
 use gendr_image::Planes;
 use gendr_metrics::{detail_scores, psnr_y};
 
 /// Mean PSNR of luma and mean detail score D of `restore`, which makes the picture of a pair in `[-1, 1]`, against the sharp
 /// crops, rounded to 8 bits.
-pub(crate) fn picture_scores(
-    pairs: &Pairs,
-    restore: impl Fn(Pick) -> Result<Tensor<4>>,
-) -> Result<Scores> {
+pub(crate) fn picture_scores(pairs: &Pairs, restore: impl Fn(Pick) -> Result<Tensor<4>>) -> Result<Scores> {
     let (mut psnr, mut detail) = (0.0, 0.0);
     for pair in 0..pairs.count {
         let output = restore(Pick { pair, turn: 0 })?;

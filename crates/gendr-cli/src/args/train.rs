@@ -35,4 +35,12 @@ pub(crate) struct TrainArgs {
 pub(crate) enum TrainStage {
     /// Pairs of bad and good pictures: towards a teacher's result, the good picture, or both
     Regress,
+    /// An autoencoder: pictures to latents and back
+    Vae,
+    /// Diffusion on the latents of an autoencoder
+    Base,
+    /// A one-step restorer out of a base model
+    Distill,
+    /// A restorer on pixels, without encoder or without autoencoder, out of a one-step restorer
+    Pix,
 }

@@ -1,10 +1,8 @@
 //! `gendr train`: reads the settings, trains, tells how it goes.
 
 use gendr::{Error, ErrorKind, Result};
-use gendr_train::{
-    Event, Paths, Progress, read_config,
-    regress::{self, RegressConfig},
-};
+use gendr_train::{Event, Paths, Progress, Report, base, distill, pix, read_config, regress, vae};
+use serde::de::DeserializeOwned;
 
 use crate::{
     args::{TrainArgs, TrainStage},
@@ -15,12 +13,19 @@ use crate::{
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
     match args.stage {
-        TrainStage::Regress => regress(args),
+        TrainStage::Regress => train(args, regress::run),
+        TrainStage::Vae => train(args, vae::run),
+        TrainStage::Base => train(args, base::run),
+        TrainStage::Distill => train(args, distill::run),
+        TrainStage::Pix => train(args, pix::run),
     }
 }
 
-fn regress(args: &TrainArgs) -> Result<Status> {
-    let config: RegressConfig = read_config(&args.config).map_err(from_train)?;
+/// What each stage of the training crate offers.
+type Stage<C> = fn(&C, &Paths, &dyn Progress, &dyn Fn() -> bool) -> gendr_train::Result<Report>;
+
+fn train<C: DeserializeOwned>(args: &TrainArgs, stage: Stage<C>) -> Result<Status> {
+    let config: C = read_config(&args.config).map_err(from_train)?;
     let started = args.run.join("log.jsonl").exists();
     if started && !args.resume {
         return Err(Error::argument("the folder holds a run already")
@@ -30,8 +35,7 @@ fn regress(args: &TrainArgs) -> Result<Status> {
     let paths = Paths { data: args.data.clone(), cache: args.run.join("cache"), run: args.run.clone() };
     let cancel = interrupt::cancel_flag()?;
     let console = Console::new(false, 1);
-    let report =
-        regress::run(&config, &paths, &Talk(&console), &|| cancel.is_cancelled()).map_err(from_train)?;
+    let report = stage(&config, &paths, &Talk(&console), &|| cancel.is_cancelled()).map_err(from_train)?;
     console.finish();
     Ok(if report.cancelled { Status::Interrupted } else { Status::Done })
 }
@@ -47,7 +51,8 @@ impl Progress for Talk<'_> {
                 self.0.show(0, &format!("step {step}, loss {loss:.4}"), step as f64 / steps.max(1) as f64);
             }
             Event::Validated { step, scores } => {
-                let scores: Vec<_> = scores.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+                let scores: Vec<_> =
+                    scores.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
                 self.0.say(&format!("step {step}: {}", scores.join(", ")));
             }
             Event::Saved(path) => self.0.say(&format!("wrote {}", path.display())),

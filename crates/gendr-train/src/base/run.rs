@@ -15,9 +15,7 @@ use crate::{
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
 };
 use burn::tensor::{Device, Tensor};
-use gendr_model::{
-    Description, Family, Precision, StoredModel, Unet, UnetConfig, Weights, initialize,
-};
+use gendr_model::{Description, Family, Precision, StoredModel, Unet, UnetConfig, Weights, initialize};
 use std::path::{Path, PathBuf};
 
 const UNET: &str = "unet";

@@ -44,9 +44,10 @@ fn rebuilt(weights: &Weights, channels: usize) -> Result<Weights> {
             continue;
         }
         let factor = if axis == 1 { old as f32 / channels as f32 } else { 1.0 };
-        let values = stored.to_f32(name)?.try_to_vec::<f32>().map_err(|error| {
-            Error::input(format!("{name} cannot be read as floating point: {error:?}"))
-        })?;
+        let values = stored
+            .to_f32(name)?
+            .try_to_vec::<f32>()
+            .map_err(|error| Error::input(format!("{name} cannot be read as floating point: {error:?}")))?;
         let outer: usize = shape[..axis].iter().product();
         let inner: usize = shape[axis + 1..].iter().product();
         let mut repeated = Vec::with_capacity(outer * channels * inner);

@@ -1,10 +1,6 @@
 //! UNets that are trained whole or by low-rank matrices on one base, and the discriminator's head.
 
-use crate::{
-    LoraConfig, PartConfig, Result,
-    lora::Lora,
-    trainer::Part,
-};
+use crate::{LoraConfig, PartConfig, Result, lora::Lora, trainer::Part};
 use burn::{
     module::Module,
     tensor::{Device, Gradients, Tensor},
@@ -62,12 +58,7 @@ impl Adapted {
 
 impl Loaded {
     /// Takes the gradients of the network's weights and adds `share` of them to the step under way.
-    pub(crate) fn add_gradients(
-        &self,
-        part: &mut Part,
-        gradients: &mut Gradients,
-        share: f64,
-    ) -> Result<()> {
+    pub(crate) fn add_gradients(&self, part: &mut Part, gradients: &mut Gradients, share: f64) -> Result<()> {
         match &self.lora {
             None => part.add_gradients(&self.unet, gradients, share),
             Some(lora) => part.add_lora_gradients(lora, gradients, share),

@@ -14,10 +14,7 @@ use crate::{
     repa::tokens,
     trainer::Scores,
 };
-use burn::{
-    module::Module,
-    tensor::Tensor,
-};
+use burn::{module::Module, tensor::Tensor};
 use gendr_model::{Pass, Unet};
 
 /// The layer whose output the discriminator looks at.
@@ -67,8 +64,7 @@ impl Distill<'_> {
         let (training, step) = (self.config.training, self.state.step);
         let share = 1.0 / training.accumulation as f64;
         let batches = self.batches()?;
-        let factor =
-            Schedule::Cosine { warmup: training.warmup, steps: training.steps }.factor(step);
+        let factor = Schedule::Cosine { warmup: training.warmup, steps: training.steps }.factor(step);
         let mut scores = vec![("generator", 0.0), ("score", 0.0), ("adversarial", 0.0), ("alignment", 0.0)];
         scores.extend([("fake", 0.0), ("real", 0.0), ("discriminator", 0.0)]);
         let mut add = |name: &str, value: &Tensor<1>| {
@@ -205,9 +201,8 @@ impl Distill<'_> {
 
         let look = &batch.look;
         let noisy = look.noisy(generated.clone());
-        let predict = |unet: &Unet, negative: bool| {
-            self.predict(unet, noisy.clone(), &look.timesteps, negative)
-        };
+        let predict =
+            |unet: &Unet, negative: bool| self.predict(unet, noisy.clone(), &look.timesteps, negative);
         let clean = |prediction: Tensor<4>| look.levels.clean(noisy.clone(), prediction);
         let positive = predict(&real, false)?;
         let plain = clean(positive.noise.clone());

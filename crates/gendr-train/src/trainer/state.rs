@@ -21,7 +21,8 @@ impl Part {
     /// The lists that a checkpoint holds, by what their names start with.
     fn lists(&self) -> impl Iterator<Item = (&'static str, &Vec<Vec<f32>>)> {
         let average = self.average.as_ref().map(|average| ("average", average));
-        let optimizer = [("first", &self.optimizer.first_moments), ("second", &self.optimizer.second_moments)];
+        let optimizer =
+            [("first", &self.optimizer.first_moments), ("second", &self.optimizer.second_moments)];
         [("weights", &self.weights.values)].into_iter().chain(average).chain(optimizer)
     }
 
@@ -92,7 +93,8 @@ impl State {
                     let name = format!("{name}.{list}.{tensor}");
                     let stored = file.tensors().get(&name);
                     let stored = stored.ok_or_else(|| damaged(&path, &format!("no tensor {name}")))?;
-                    read(stored, values).ok_or_else(|| damaged(&path, &format!("{name} has another size")))?;
+                    read(stored, values)
+                        .ok_or_else(|| damaged(&path, &format!("{name} has another size")))?;
                 }
             }
         }
@@ -166,8 +168,7 @@ mod tests {
                 shapes: vec![vec![2, 2], vec![3]],
                 values: vec![vec![1.0, -2.0, 3.5, 0.25], vec![step as f32, 5.0, 6.0]],
             };
-            let mut part =
-                Part::of(name, weights, PartConfig { average_decay, ..PartConfig::default() });
+            let mut part = Part::of(name, weights, PartConfig { average_decay, ..PartConfig::default() });
             part.optimizer.steps = step / 2;
             part.optimizer.first_moments[1][2] = 0.5;
             part

@@ -2,8 +2,9 @@
 
 use super::{VaeConfig, discriminator::PatchDiscriminator};
 use crate::{
-    Error, Result, Schedule, discriminator_loss, files, generator_loss,
+    Error, Result, Schedule,
     batches::{Pick, picks, read_pairs},
+    discriminator_loss, files, generator_loss,
     latents::FrozenAutoencoder,
     noise::{Stream, draws, normal},
     pairs::Pairs,

@@ -29,8 +29,7 @@ pub(crate) fn write_picture(path: &Path, index: usize, side: usize) {
         let edge = if (x + y * 0.3 * i) % 17.0 < 6.0 { 0.3 } else { -0.2 };
         (128.0 + 70.0 * wave + 90.0 * edge) as u8
     };
-    let bytes: Vec<u8> =
-        (0..3 * side * side).map(|i| value(i / 3 % side, i / 3 / side, i % 3)).collect();
+    let bytes: Vec<u8> = (0..3 * side * side).map(|i| value(i / 3 % side, i / 3 / side, i % 3)).collect();
     let file = fs::File::create(path).expect("room");
     let mut encoder = png::Encoder::new(file, side as u32, side as u32);
     encoder.set_color(png::ColorType::Rgb);

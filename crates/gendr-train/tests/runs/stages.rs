@@ -7,6 +7,7 @@ use gendr_train::{
     base::{self, BaseConfig},
     distill::{self, DistillConfig},
     parse_config,
+    pix::{self, PixStageConfig},
     vae::{self, VaeConfig},
 };
 use std::{fs, path::Path};
@@ -96,6 +97,44 @@ learning_rate = 1e-3
 hidden = 16
 "#;
 
+const PIX: &str = r#"
+seed = 4
+teacher = "cida/model.safetensors"
+[training]
+steps = 40
+batch = 2
+warmup = 2
+[optimization]
+learning_rate = 3e-3
+average_decay = 0.9
+[head]
+learning_rate = 1e-3
+"#;
+
+/// Stages I and II of GenDR-Pix after a distilled model `cida`.
+fn train_pix(data: &Path) {
+    for (name, target) in [("adc", "target = \"latent\""), ("pix", PREVIOUS)] {
+        let text = with_shared(&PIX.replace("[training]", &format!("{target}\n[training]")));
+        let config: PixStageConfig = parse_config(&text).expect("a configuration");
+        let paths = paths(data, name);
+        let report = pix::run(&config, &paths, &Silent, &|| false).expect("a run");
+        let l1 = logged(&paths.run, "l1");
+        assert!(l1[1] < l1[0], "{name}: {l1:?}");
+        assert_eq!(logged(&paths.run, "fourier")[0] > 0.0, name == "pix");
+        let model = Model::open(&report.result, &burn::tensor::Device::flex()).expect("a model");
+        let picture = burn::tensor::Tensor::zeros([1, 3, 16, 24], &burn::tensor::Device::flex());
+        let output = model.networks.restore(picture, 1.0).expect("a restorer");
+        assert_eq!(output.dims(), [1, 3, 16, 24]);
+        let parts = Paths { run: data.join(format!("{name}-parts")), ..paths.clone() };
+        for stop in [9, 1000] {
+            pix::run(&config, &parts, &Silent, &after(stop)).expect("a run");
+        }
+        assert!(bytes(&paths.run) == bytes(&parts.run), "{name}");
+    }
+}
+
+const PREVIOUS: &str = "target = \"picture\"\nprevious = \"adc/model.safetensors\"";
+
 fn with_shared(text: &str) -> String {
     format!("{text}{SHARED}")
 }
@@ -138,8 +177,7 @@ fn the_whole_method_makes_a_restorer() {
 
     for method in ["vsd", "sid", "cid_literal", "cid", "cida"] {
         let paths = paths(data.path(), method);
-        let report =
-            distill::run(&distill_config(method, ""), &paths, &Silent, &|| false).expect("a run");
+        let report = distill::run(&distill_config(method, ""), &paths, &Silent, &|| false).expect("a run");
         let psnr = logged(&paths.run, "psnr_y");
         assert!(psnr.len() == 1 && psnr[0].is_finite(), "{psnr:?}");
         let model = Model::open(&report.result, &burn::tensor::Device::flex()).expect("a model");
@@ -149,6 +187,7 @@ fn the_whole_method_makes_a_restorer() {
     }
     let first = |run: &str| logged(&data.path().join(run), "adversarial")[0];
     assert!(first("cida") > 0.0 && first("cid") == 0.0);
+    train_pix(data.path());
 }
 
 #[test]
