@@ -90,7 +90,7 @@ impl Head {
 fn target(draws: &mut Draws) -> [f64; 2] {
     let mode = draws.below(MODES);
     let angle = TAU * mode as f64 / MODES as f64;
-    let radius = if mode % 2 == 0 { 1.2 } else { 0.8 };
+    let radius = if mode.is_multiple_of(2) { 1.2 } else { 0.8 };
     [angle.cos(), angle.sin()].map(|place| radius * place + SPREAD * f64::from(draws.normal()))
 }
 

@@ -43,6 +43,20 @@ pub(crate) fn read_pairs(
     load_or_make(&folder, &pairs, &photos, teacher, count, progress, cancelled)
 }
 
+/// Reads the pairs to learn from and `held_out` others, without a teacher.
+pub(crate) fn read_both(
+    source: (u64, &DataConfig),
+    held_out: usize,
+    paths: &Paths,
+    progress: &dyn Progress,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(Pairs, Pairs)> {
+    let training = (Split::Training, source.1.pairs);
+    let training = read_pairs(source, paths, training, None, progress, cancelled)?;
+    let held_out = (Split::Validation, held_out);
+    Ok((training, read_pairs(source, paths, held_out, None, progress, cancelled)?))
+}
+
 impl Pairs {
     /// The degraded crops of `picks`, enlarged to the size of the sharp ones: `[n, 3, side, side]` in `[-1, 1]`.
     pub(crate) fn enlarged(&self, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {

@@ -4,6 +4,7 @@ mod config;
 mod fourier;
 mod judge;
 mod run;
+mod start;
 
 pub use config::{PixLossConfig, PixStageConfig, Target};
 pub use fourier::MaskedFourier;

@@ -1,30 +1,35 @@
 //! `gendr train`: reads the settings, trains, tells how it goes.
 
 use gendr::{Error, ErrorKind, Result};
-use gendr_train::{Event, Paths, Progress, Report, base, distill, pix, read_config, regress, vae};
+use gendr_train::{Event, Paths, Progress, Report, base, distill, pix, plot, read_config, regress, vae};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    args::{TrainArgs, TrainStage},
+    args::{StageArgs, TrainArgs, TrainCommand},
     console::Console,
     interrupt,
     status::Status,
 };
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
-    match args.stage {
-        TrainStage::Regress => train(args, regress::run),
-        TrainStage::Vae => train(args, vae::run),
-        TrainStage::Base => train(args, base::run),
-        TrainStage::Distill => train(args, distill::run),
-        TrainStage::Pix => train(args, pix::run),
+    match &args.command {
+        TrainCommand::Regress(args) => train(args, regress::run),
+        TrainCommand::Vae(args) => train(args, vae::run),
+        TrainCommand::Base(args) => train(args, base::run),
+        TrainCommand::Distill(args) => train(args, distill::run),
+        TrainCommand::Pix(args) => train(args, pix::run),
+        TrainCommand::Plot { run } => {
+            let path = plot(run).map_err(from_train)?;
+            Console::new(false, 1).say(&format!("wrote {}", path.display()));
+            Ok(Status::Done)
+        }
     }
 }
 
 /// What each stage of the training crate offers.
 type Stage<C> = fn(&C, &Paths, &dyn Progress, &dyn Fn() -> bool) -> gendr_train::Result<Report>;
 
-fn train<C: DeserializeOwned>(args: &TrainArgs, stage: Stage<C>) -> Result<Status> {
+fn train<C: DeserializeOwned>(args: &StageArgs, stage: Stage<C>) -> Result<Status> {
     let config: C = read_config(&args.config).map_err(from_train)?;
     let started = args.run.join("log.jsonl").exists();
     if started && !args.resume {
@@ -32,7 +37,8 @@ fn train<C: DeserializeOwned>(args: &TrainArgs, stage: Stage<C>) -> Result<Statu
             .with_hint("`--resume` goes on with it")
             .with_path(&args.run));
     }
-    let paths = Paths { data: args.data.clone(), cache: args.run.join("cache"), run: args.run.clone() };
+    let cache = args.cache.clone().unwrap_or_else(|| args.run.join("cache"));
+    let paths = Paths { data: args.data.clone(), cache, run: args.run.clone() };
     let cancel = interrupt::cancel_flag()?;
     let console = Console::new(false, 1);
     let report = stage(&config, &paths, &Talk(&console), &|| cancel.is_cancelled()).map_err(from_train)?;

@@ -3,12 +3,11 @@
 use super::{BaseConfig, start::start};
 use crate::{
     Error, NoiseSchedule, Result, Schedule, alignment_loss,
-    batches::{Pick, picks, read_pairs},
+    batches::{Pick, picks, read_both},
     denoising_loss, files,
     latents::FrozenAutoencoder,
     noise::{Stream, diffusion, draws},
     pairs::Pairs,
-    photos::Split,
     progress::Progress,
     prompts::Prompts,
     repa::{Projector, ProjectorConfig, tokens},
@@ -41,10 +40,7 @@ pub fn run(
     files::create_folder(&paths.run)?;
     let settings = settings_text(config)?;
     let source = (config.seed, &config.data);
-    let training = (Split::Training, config.data.pairs);
-    let pairs = read_pairs(source, paths, training, None, progress, cancelled)?;
-    let held_out = (Split::Validation, config.validation.pairs);
-    let validation = read_pairs(source, paths, held_out, None, progress, cancelled)?;
+    let (pairs, validation) = read_both(source, config.validation.pairs, paths, progress, cancelled)?;
 
     let device = Device::flex().autodiff();
     let channels = autoencoder.config.latent_channels;
@@ -83,13 +79,8 @@ pub fn run(
         pairs,
         validation,
     };
-    let plan = Plan {
-        steps: config.training.steps,
-        validate_every: config.validation.every,
-        checkpoints: config.checkpoints,
-        run: &paths.run,
-        settings: &settings,
-    };
+    let (every, checkpoints) = (config.validation, config.checkpoints);
+    let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
     train(&mut stage, &plan, progress, cancelled)
 }
 

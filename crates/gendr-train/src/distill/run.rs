@@ -7,11 +7,10 @@ use super::{
 use crate::{
     Error, NoiseSchedule, Result,
     base::ALIGNED,
-    batches::read_pairs,
+    batches::read_both,
     files,
     latents::FrozenAutoencoder,
     pairs::Pairs,
-    photos::Split,
     progress::Progress,
     prompts::Prompts,
     repa::{Projector, ProjectorConfig},
@@ -50,19 +49,11 @@ pub fn run(
     files::create_folder(&paths.run)?;
     let settings = settings_text(config)?;
     let source = (config.seed, &config.data);
-    let training = (Split::Training, config.data.pairs);
-    let pairs = read_pairs(source, paths, training, None, progress, cancelled)?;
-    let held_out = (Split::Validation, config.validation.pairs);
-    let validation = read_pairs(source, paths, held_out, None, progress, cancelled)?;
+    let (pairs, validation) = read_both(source, config.validation.pairs, paths, progress, cancelled)?;
     let mut stage = Distill::new(config, model, autoencoder, pairs, validation)?;
     stage.state = stage.state.resume(&paths.run, &settings)?;
-    let plan = Plan {
-        steps: config.training.steps,
-        validate_every: config.validation.every,
-        checkpoints: config.checkpoints,
-        run: &paths.run,
-        settings: &settings,
-    };
+    let (every, checkpoints) = (config.validation, config.checkpoints);
+    let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
     train(&mut stage, &plan, progress, cancelled)
 }
 

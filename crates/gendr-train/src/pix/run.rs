@@ -1,16 +1,19 @@
 //! A `pix` run from the teacher to a restorer on pixels.
 
-use super::{MaskedFourier, PixStageConfig, Target, judge::Judge};
+use super::{
+    MaskedFourier, PixStageConfig, Target,
+    judge::Judge,
+    start::{begin, fixed_unet},
+};
 use crate::{
     Error, Result, Schedule,
-    batches::{Pick, picks, read_pairs},
+    batches::{Pick, picks, read_both},
     discriminator_loss,
     distill::Head,
     files, generator_loss,
     latents::FrozenAutoencoder,
     noise::{Stream, draws},
     pairs::Pairs,
-    photos::Split,
     progress::Progress,
     prompts::Prompts,
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
@@ -52,19 +55,11 @@ pub fn run(
     files::create_folder(&paths.run)?;
     let settings = settings_text(config)?;
     let source = (config.seed, &config.data);
-    let training = (Split::Training, config.data.pairs);
-    let pairs = read_pairs(source, paths, training, None, progress, cancelled)?;
-    let held_out = (Split::Validation, config.validation.pairs);
-    let validation = read_pairs(source, paths, held_out, None, progress, cancelled)?;
+    let (pairs, validation) = read_both(source, config.validation.pairs, paths, progress, cancelled)?;
     let mut stage = Pix::new(config, paths, teacher, autoencoder, pairs, validation)?;
     stage.state = stage.state.resume(&paths.run, &settings)?;
-    let plan = Plan {
-        steps: config.training.steps,
-        validate_every: config.validation.every,
-        checkpoints: config.checkpoints,
-        run: &paths.run,
-        settings: &settings,
-    };
+    let (every, checkpoints) = (config.validation, config.checkpoints);
+    let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
     train(&mut stage, &plan, progress, cancelled)
 }
 
@@ -83,13 +78,6 @@ struct Pix<'a> {
     state: State,
     pairs: Pairs,
     validation: Pairs,
-}
-
-/// The UNet of a model, fixed.
-fn fixed_unet(model: &StoredModel, device: &Device) -> Result<(UnetConfig, Unet)> {
-    let config = model.description().unet.clone().ok_or_else(|| Error::argument("a model without UNet"))?;
-    let unet = model.weights().part("unet.").load(config.init(device)?)?.no_grad();
-    Ok((config, unet))
 }
 
 impl<'a> Pix<'a> {
@@ -202,25 +190,6 @@ impl<'a> Pix<'a> {
         let network = self.student_config.init(&Device::flex())?;
         self.state.part(STUDENT)?.load_average(network)
     }
-}
-
-/// The student's first weights: those of `source` wherever they fit. A new last layer for pictures is zero, so that the first
-/// result is the enlarged picture.
-fn begin(config: &UnetConfig, source: &Weights, stage: &PixStageConfig, device: &Device) -> Result<Unet> {
-    let network = initialize(config.init(device)?, stage.seed);
-    let fresh = Weights::from_module(&network)?;
-    let mut tensors = fresh.tensors().clone();
-    for (name, tensor) in &mut tensors {
-        match source.tensors().get(name) {
-            Some(stored) if stored.shape() == tensor.shape() => *tensor = stored.clone(),
-            _ if name.starts_with("conv_out.") && stage.target == Target::Picture => {
-                let zeros = vec![0.0; tensor.len()];
-                *tensor = gendr_model::StoredTensor::from_f32(zeros, tensor.shape().to_vec())?;
-            }
-            _ => (),
-        }
-    }
-    Ok(Weights::new(tensors, Path::new("the student"))?.load(network)?)
 }
 
 impl Stage for Pix<'_> {

@@ -36,13 +36,8 @@ pub fn run(
     crate::files::create_folder(&paths.run)?;
     let settings = settings_text(config)?;
     let mut stage = Regress::new(config, paths, &settings, progress, cancelled)?;
-    let plan = Plan {
-        steps: config.training.steps,
-        validate_every: config.validation.every,
-        checkpoints: config.checkpoints,
-        run: &paths.run,
-        settings: &settings,
-    };
+    let (every, checkpoints) = (config.validation, config.checkpoints);
+    let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
     train(&mut stage, &plan, progress, cancelled)
 }
 

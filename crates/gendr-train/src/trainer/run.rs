@@ -1,6 +1,6 @@
 //! The loop that all stages run in: steps, log, checkpoints, validation.
 
-use super::{CheckpointConfig, State};
+use super::{CheckpointConfig, State, ValidationConfig};
 use crate::{
     Error, Result, files,
     progress::{Event, Progress},
@@ -56,6 +56,18 @@ pub(crate) struct Plan<'a> {
     pub(crate) run: &'a Path,
     /// What fixes the run: a checkpoint of other settings is refused.
     pub(crate) settings: &'a str,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(
+        steps: u64,
+        validation: ValidationConfig,
+        checkpoints: CheckpointConfig,
+        run: &'a Path,
+        settings: &'a str,
+    ) -> Self {
+        Self { steps, validate_every: validation.every, checkpoints, run, settings }
+    }
 }
 
 /// The settings that fix a run, as they are kept in its checkpoints.

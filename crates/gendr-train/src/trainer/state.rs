@@ -117,7 +117,7 @@ impl State {
             }
         }
         let mut writer = SafetensorsWriter::create(path, Precision::F32, tensors.clone(), &about)?;
-        let lists = self.parts.iter().flat_map(|part| part.lists());
+        let lists = self.parts.iter().flat_map(Part::lists);
         let values = lists.flat_map(|(_, list)| list);
         for ((name, shape), values) in tensors.iter().zip(values) {
             writer.write(name, TensorData::new(values.clone(), shape.clone()))?;

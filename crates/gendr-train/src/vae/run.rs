@@ -3,12 +3,11 @@
 use super::{VaeConfig, discriminator::PatchDiscriminator};
 use crate::{
     Error, Result, Schedule,
-    batches::{Pick, picks, read_pairs},
+    batches::{Pick, picks, read_both},
     discriminator_loss, files, generator_loss,
     latents::FrozenAutoencoder,
     noise::{Stream, draws, normal},
     pairs::Pairs,
-    photos::Split,
     progress::Progress,
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
     validation::picture_scores,
@@ -45,10 +44,7 @@ pub fn run(
     files::create_folder(&paths.run)?;
     let settings = settings_text(config)?;
     let source = (config.seed, &config.data);
-    let training = (Split::Training, config.data.pairs);
-    let pairs = read_pairs(source, paths, training, None, progress, cancelled)?;
-    let held_out = (Split::Validation, config.validation.pairs);
-    let validation = read_pairs(source, paths, held_out, None, progress, cancelled)?;
+    let (pairs, validation) = read_both(source, config.validation.pairs, paths, progress, cancelled)?;
     let device = Device::flex().autodiff();
     let template = initialize(config.autoencoder.network().init(&device)?, config.seed);
     let template = match &config.autoencoder.from {
@@ -62,13 +58,8 @@ pub fn run(
     ];
     let state = State::new(parts).resume(&paths.run, &settings)?;
     let mut stage = Vae { config, device, template, discriminator, state, pairs, validation };
-    let plan = Plan {
-        steps: config.training.steps,
-        validate_every: config.validation.every,
-        checkpoints: config.checkpoints,
-        run: &paths.run,
-        settings: &settings,
-    };
+    let (every, checkpoints) = (config.validation, config.checkpoints);
+    let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
     train(&mut stage, &plan, progress, cancelled)
 }
 

@@ -1,6 +1,6 @@
 //! Pictures to learn from, and runs on them.
 
-use gendr_train::{Event, Paths, Progress, Silent};
+use gendr_train::Paths;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -53,15 +53,6 @@ pub(crate) fn logged(run: &Path, key: &str) -> Vec<f64> {
     let text = fs::read_to_string(run.join("log.jsonl")).expect("a log");
     let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
     lines.filter_map(|line| line[key].as_f64()).collect()
-}
-
-/// Says nothing, but stops after some checks.
-pub(crate) struct Quiet;
-
-impl Progress for Quiet {
-    fn report(&self, event: Event<'_>) {
-        Silent.report(event);
-    }
 }
 
 /// True from the `n`-th time on.

@@ -74,17 +74,11 @@ fn stopping_and_going_on_gives_the_same_weights() {
     let config = config(|_| ());
     run(&config, &whole, &Silent, &|| false).expect("a run");
     for stop in [8, 12, 1000] {
-        let report = run(&config, &parts, &Silent, &after(stop)).or_else(|error| {
-            // Stopped while pairs were made.
-            if error.kind() == ErrorKind::Cancelled { Err(()) } else { panic!("{error}") }
-        });
-        assert_eq!(report.map(|report| report.cancelled), Ok(stop != 1000));
+        let report = run(&config, &parts, &Silent, &after(stop)).expect("a run");
+        assert_eq!(report.cancelled, stop != 1000);
     }
     let state = |run: &Path| fs::read(newest_checkpoint(run)).expect("readable");
     assert!(state(&whole.run) == state(&parts.run), "states differ");
-    let model = |run: &Path| fs::read(run.join("model.safetensors")).expect("readable");
-    let name = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace("parts", "whole");
-    assert_eq!(name(model(&whole.run)).len(), name(model(&parts.run)).len());
 }
 
 #[test]
