@@ -23,6 +23,7 @@ mod prompts;
 pub mod regress;
 mod repa;
 mod schedule;
+mod tar;
 mod teacher;
 mod trainer;
 pub mod vae;
