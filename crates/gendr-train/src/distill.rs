@@ -2,6 +2,7 @@
 //! (arXiv 2503.06790: CiD and CiDA; also SiD and VSD).
 
 mod config;
+mod generator;
 mod networks;
 mod run;
 mod score;

@@ -7,6 +7,8 @@ use std::path::Path;
 pub enum Event<'a> {
     /// A picture was left out, and why.
     Skipped(&'a str),
+    /// What the caller should know of how the run is set up.
+    Note(&'a str),
     /// Training pairs made so far.
     Pairs {
         /// How many exist.

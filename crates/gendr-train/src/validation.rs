@@ -1,17 +1,33 @@
 //! Scores of restored pictures against the sharp ones.
 
-use crate::{Error, Result, batches::Pick, pairs::Pairs, trainer::Scores};
+use crate::{Error, Result, batches::Pick, files, pairs::Pairs, trainer::Scores};
 use burn::tensor::Tensor;
-use gendr_image::Planes;
+use gendr_image::{EncodeOptions, OutputFormat, Picture, Planes, encode};
 use gendr_metrics::{detail_scores, psnr_y};
+use std::path::Path;
+
+/// Pictures written at each validation.
+const PICTURES: usize = 4;
 
 /// Mean PSNR of luma and mean detail score D of `restore`, which makes the picture of a pair in `[-1, 1]`, against the sharp
-/// crops, rounded to 8 bits.
-pub(crate) fn picture_scores(pairs: &Pairs, restore: impl Fn(Pick) -> Result<Tensor<4>>) -> Result<Scores> {
+/// crops, rounded to 8 bits. The first few are written to `validation/` in the folder of the run.
+pub(crate) fn picture_scores(
+    pairs: &Pairs,
+    (run, step): (&Path, u64),
+    restore: impl Fn(Pick) -> Result<Tensor<4>>,
+) -> Result<Scores> {
     let (mut psnr, mut detail) = (0.0, 0.0);
     for pair in 0..pairs.count {
         let output = restore(Pick { pair, turn: 0 })?;
         let (output, reference) = (to_picture(output)?, pairs.high(pair)?);
+        if pair < PICTURES {
+            let folder = run.join("validation");
+            files::create_folder(&folder)?;
+            let picture = Picture::from_color(output.clone());
+            let encoded = encode(&picture, &EncodeOptions::new(OutputFormat::Png))?;
+            let path = folder.join(format!("{pair}-{step:08}.png"));
+            files::write_atomically(&path, &encoded.bytes)?;
+        }
         psnr += psnr_y(&output, &reference)?;
         detail += detail_scores(&output, &reference)?.d;
     }

@@ -52,6 +52,7 @@ impl Progress for Talk<'_> {
     fn report(&self, event: Event<'_>) {
         match event {
             Event::Skipped(reason) => self.0.warn(reason),
+            Event::Note(text) => self.0.say(text),
             Event::Pairs { done, total } => self.0.show(0, "pairs", done as f64 / total.max(1) as f64),
             Event::Step { step, steps, loss, .. } => {
                 self.0.show(0, &format!("step {step}, loss {loss:.4}"), step as f64 / steps.max(1) as f64);

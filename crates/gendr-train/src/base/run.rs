@@ -8,7 +8,7 @@ use crate::{
     latents::FrozenAutoencoder,
     noise::{Stream, diffusion, draws},
     pairs::Pairs,
-    progress::Progress,
+    progress::{Event, Progress},
     prompts::Prompts,
     repa::{Projector, ProjectorConfig, tokens},
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
@@ -54,6 +54,9 @@ pub fn run(
     let aligned = config.alignment.weight > 0.0;
     if aligned && unet_config.levels() < 2 {
         return Err(Error::argument("alignment needs a UNet of two levels"));
+    }
+    if aligned {
+        progress.report(Event::Note("alignment with the features of the autoencoder's own encoder"));
     }
     let projector = aligned.then(|| initialize(projector.init(&device), config.seed));
 
@@ -200,7 +203,7 @@ impl Stage for Base<'_> {
     }
 
     /// The diffusion loss of held-out pictures, at the same timesteps and noise every time.
-    fn validate(&mut self) -> Result<Scores> {
+    fn validate(&mut self, _run: &Path) -> Result<Scores> {
         let networks = self.networks(true)?;
         let (mut sum, mut noise) = (0.0, draws(self.config.seed, Stream::Diffusion, u64::MAX));
         for pair in 0..self.validation.count {

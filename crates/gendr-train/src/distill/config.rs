@@ -22,6 +22,9 @@ pub struct DistillConfig {
     pub data: DataConfig,
     /// How long.
     pub training: StepsConfig,
+    /// Hold the graph of one network at a time, and run each once more: less memory, the same gradients.
+    #[serde(default)]
+    pub checkpointing: bool,
     /// The one-step restorer.
     #[serde(default)]
     pub generator: NetworkConfig,

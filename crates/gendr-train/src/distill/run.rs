@@ -170,12 +170,12 @@ impl Stage for Distill<'_> {
         self.take_step()
     }
 
-    fn validate(&mut self) -> Result<Scores> {
+    fn validate(&mut self, run: &Path) -> Result<Scores> {
         let (unet, device) = (self.averaged()?, Device::flex());
         let prompt: Option<Tensor<3>> =
             Prompts::of_model(&self.model, &device)?.map(|prompts| prompts.batch(0, 1));
         let conditioning = unet.condition(&[self.one_step.timestep], prompt)?;
-        picture_scores(&self.validation, |pick| {
+        picture_scores(&self.validation, (run, self.state.step), |pick| {
             let latent = self.autoencoder.encode(self.validation.enlarged(&[pick], &device)?).inner();
             let noise = unet.forward(latent.clone(), &conditioning);
             Ok(self.autoencoder.decode(self.one_step.clean(latent, noise)))

@@ -1,21 +1,19 @@
 //! One step of distillation: the score networks and the discriminator learn first, then the generator.
 
 use super::{
-    ScoreTerms,
     networks::Head,
     run::{Distill, FAKE, GENERATOR, HEAD, PROJECTOR, REAL},
 };
 use crate::{
-    NoiseLevels, Result, Schedule, alignment_loss,
+    NoiseLevels, Result, Schedule,
     base::ALIGNED,
     batches::{Pick, picks},
-    denoising_loss, discriminator_loss, generator_loss, guide,
+    denoising_loss, discriminator_loss,
     noise::{Stream, diffusion, draws},
-    repa::tokens,
     trainer::Scores,
 };
 use burn::{module::Module, tensor::Tensor};
-use gendr_model::{Pass, Unet};
+use gendr_model::Unet;
 
 /// The layer whose output the discriminator looks at.
 const JUDGED: &str = "mid_block";
@@ -23,37 +21,37 @@ const JUDGED: &str = "mid_block";
 const ALL_TIMESTEPS: [usize; 2] = [0, 1000];
 
 /// One batch: latents, and where on the path to noise they are looked at.
-struct Batch {
+pub(super) struct Batch {
     /// z_l.
-    low: Tensor<4>,
+    pub(super) low: Tensor<4>,
     /// z_h.
-    sharp: Tensor<4>,
+    pub(super) sharp: Tensor<4>,
     /// The encoder's features of the sharp picture.
-    features: Tensor<4>,
+    pub(super) features: Tensor<4>,
     /// The sharp picture, for the pixel anchor.
-    picture: Option<Tensor<4>>,
+    pub(super) picture: Option<Tensor<4>>,
     /// For the score term and the discriminator.
-    look: Look,
+    pub(super) look: Look,
     /// For the score networks' own learning.
     learn: Look,
 }
 
 /// Timesteps with their noise and levels.
-struct Look {
-    timesteps: Vec<f32>,
+pub(super) struct Look {
+    pub(super) timesteps: Vec<f32>,
     noise: Tensor<4>,
-    levels: NoiseLevels,
+    pub(super) levels: NoiseLevels,
 }
 
 /// A UNet's prediction and features of it.
-struct Prediction {
-    noise: Tensor<4>,
-    judged: Option<Tensor<4>>,
-    aligned: Option<Tensor<4>>,
+pub(super) struct Prediction {
+    pub(super) noise: Tensor<4>,
+    pub(super) judged: Option<Tensor<4>>,
+    pub(super) aligned: Option<Tensor<4>>,
 }
 
 impl Look {
-    fn noisy(&self, latent: Tensor<4>) -> Tensor<4> {
+    pub(super) fn noisy(&self, latent: Tensor<4>) -> Tensor<4> {
         self.levels.add_noise(latent, self.noise.clone())
     }
 }
@@ -112,7 +110,7 @@ impl Distill<'_> {
     }
 
     /// What `unet` predicts under the positive embedding, or the negative one.
-    fn predict(
+    pub(super) fn predict(
         &self,
         unet: &Unet,
         noisy: Tensor<4>,
@@ -132,7 +130,7 @@ impl Distill<'_> {
     }
 
     /// z_g, and the generator's features.
-    fn generate(&self, unet: &Unet, low: &Tensor<4>) -> Result<(Tensor<4>, Prediction)> {
+    pub(super) fn generate(&self, unet: &Unet, low: &Tensor<4>) -> Result<(Tensor<4>, Prediction)> {
         let prediction = self.predict(unet, low.clone(), &[self.one_step.timestep], false)?;
         Ok((self.one_step.clean(low.clone(), prediction.noise.clone()), prediction))
     }
@@ -145,7 +143,7 @@ impl Distill<'_> {
     }
 
     /// phi as the generator sees it: fixed.
-    fn fixed_real(&mut self) -> Result<Unet> {
+    pub(super) fn fixed_real(&mut self) -> Result<Unet> {
         match self.real.clone() {
             Some(real) => Ok(real.load(self.state.part(REAL)?, &self.base, false)?.unet),
             None => Ok(self.base.clone().no_grad()),
@@ -181,69 +179,6 @@ impl Distill<'_> {
             let loss = discriminator_loss(right, wrong);
             add("discriminator", &loss);
             self.state.part(HEAD)?.add_gradients(&head, &mut loss.backward(), share)?;
-        }
-        Ok(())
-    }
-
-    /// The generator learns from the score networks as they now are.
-    fn teach_generator(
-        &mut self,
-        batch: &Batch,
-        share: f64,
-        add: &mut impl FnMut(&str, &Tensor<1>),
-    ) -> Result<()> {
-        let (config, loss) = (self.config, &self.config.loss);
-        let real = self.fixed_real()?;
-        let fake = self.fake.clone().load(self.state.part(FAKE)?, &self.base, false)?.unet;
-        let adapted = self.generator.clone();
-        let generator = adapted.load(self.state.part(GENERATOR)?, &self.base, true)?;
-        let (generated, own) = self.generate(&generator.unet, &batch.low)?;
-
-        let look = &batch.look;
-        let noisy = look.noisy(generated.clone());
-        let predict =
-            |unet: &Unet, negative: bool| self.predict(unet, noisy.clone(), &look.timesteps, negative);
-        let clean = |prediction: Tensor<4>| look.levels.clean(noisy.clone(), prediction);
-        let positive = predict(&real, false)?;
-        let plain = clean(positive.noise.clone());
-        let guided = match loss.guidance == 1.0 {
-            true => plain.clone(),
-            false => clean(guide(predict(&real, true)?.noise, positive.noise.clone(), loss.guidance)),
-        };
-        let terms = ScoreTerms {
-            generated: generated.clone(),
-            sharp: batch.sharp.clone(),
-            real_of_fisher: if loss.guide_fisher { guided.clone() } else { plain },
-            real: guided,
-            fake: clean(predict(&fake, false)?.noise),
-        };
-        let score = config.method.score_loss(loss.xi).value(&terms, loss.weighting);
-        add("score", &score);
-        let mut total = score * loss.lambda1;
-        if let Some(head) = self.head.clone() {
-            let head = self.state.part(HEAD)?.load(head)?.no_grad();
-            let feature = positive.judged.unwrap_or(positive.noise);
-            let adversarial = generator_loss(head.forward(feature));
-            add("adversarial", &adversarial);
-            total = total + adversarial * config.adversarial();
-        }
-        let mut projector = None;
-        if let (Some(template), Some(feature)) = (self.projector.clone(), own.aligned) {
-            let loaded = self.state.part(PROJECTOR)?.load(template)?;
-            let alignment = alignment_loss(loaded.forward(feature), tokens(batch.features.clone()));
-            add("alignment", &alignment);
-            total = total + alignment * config.alignment();
-            projector = Some(loaded);
-        }
-        if let (Some(decoder), Some(picture)) = (&self.decoder, &batch.picture) {
-            let output = decoder.decode(decoder.unscale(generated), &mut Pass::whole());
-            total = total + (output - picture.clone()).powi_scalar(2).mean() * loss.pixel;
-        }
-        add("generator", &total);
-        let mut gradients = total.backward();
-        generator.add_gradients(self.state.part(GENERATOR)?, &mut gradients, share)?;
-        if let Some(projector) = projector {
-            self.state.part(PROJECTOR)?.add_gradients(&projector, &mut gradients, share)?;
         }
         Ok(())
     }

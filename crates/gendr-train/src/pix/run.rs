@@ -245,10 +245,10 @@ impl Stage for Pix<'_> {
         Ok(scores)
     }
 
-    fn validate(&mut self) -> Result<Scores> {
+    fn validate(&mut self, run: &Path) -> Result<Scores> {
         let (unet, device) = (self.averaged()?, Device::flex());
         let prompts = Prompts::of_model(&self.model, &device)?;
-        picture_scores(&self.validation, |pick| {
+        picture_scores(&self.validation, (run, self.state.step), |pick| {
             let enlarged = self.validation.enlarged(&[pick], &device)?;
             let output = self.restore(&unet, prompts.as_ref(), enlarged)?;
             Ok(match self.config.target {

@@ -121,12 +121,12 @@ impl Stage for Regress<'_> {
         Ok(vec![("loss", value), ("gradient_norm", norm)])
     }
 
-    fn validate(&mut self) -> Result<Scores> {
+    fn validate(&mut self, run: &Path) -> Result<Scores> {
         let device = Device::flex();
         let unet = self.config.model.unet().init(&device)?;
         let unet = self.state.part(STUDENT)?.load_average(unet)?;
         let patch = self.config.model.patch;
-        picture_scores(&self.validation, |pick| {
+        picture_scores(&self.validation, (run, self.state.step), |pick| {
             restore(&unet, patch, self.validation.enlarged(&[pick], &device)?)
         })
     }

@@ -39,8 +39,8 @@ pub(crate) trait Stage {
     /// Takes one step from the present state and returns the losses before it. The loop counts the steps.
     fn step(&mut self) -> Result<Scores>;
 
-    /// Scores on pictures that are not learnt from.
-    fn validate(&mut self) -> Result<Scores>;
+    /// Scores on pictures that are not learnt from; some of what it makes of them goes into the folder of the run.
+    fn validate(&mut self, run: &Path) -> Result<Scores>;
 
     /// Writes what the run is for into its folder.
     fn export(&mut self, run: &Path) -> Result<PathBuf>;
@@ -109,7 +109,7 @@ pub(crate) fn train(
             progress.report(Event::Saved(&stage.state().save(run, settings, checkpoints.keep)?));
         }
         if step.is_multiple_of(validate_every) {
-            let scores = stage.validate()?;
+            let scores = stage.validate(run)?;
             log(run, step, &scores, None)?;
             progress.report(Event::Validated { step, scores: &scores });
         }

@@ -148,9 +148,9 @@ impl Stage for Vae<'_> {
         Ok([scores.to_vec(), vec![("gradient_norm", norm)]].concat())
     }
 
-    fn validate(&mut self) -> Result<Scores> {
+    fn validate(&mut self, run: &Path) -> Result<Scores> {
         let (network, device) = (self.averaged()?, Device::flex());
-        picture_scores(&self.validation, |pick| {
+        picture_scores(&self.validation, (run, self.state.step), |pick| {
             let mean = network.encode(self.validation.sharp(&[pick], &device)?, &mut Pass::whole()).mean;
             Ok(network.decode(mean, &mut Pass::whole()))
         })

@@ -62,6 +62,9 @@ fn a_run_learns_and_writes_a_model_to_restore_with() {
     let losses = logged(&paths.run, "loss");
     assert!(losses[1] < losses[0], "{losses:?}");
     assert_eq!(logged(&paths.run, "psnr_y").len(), 2);
+    for name in ["0-00000020.png", "1-00000040.png"] {
+        assert!(paths.run.join("validation").join(name).exists(), "{name}");
+    }
     let model = StoredModel::open(&report.result).expect("a model");
     model.load(&burn::tensor::Device::flex()).expect("networks");
     assert_eq!(model.description().scale, 4);

@@ -222,6 +222,43 @@ fn every_stage_goes_on_where_it_stopped() {
     assert!(size("lora") < size("full"));
 }
 
+/// What the generator's optimiser remembers of the first step's gradients.
+fn first_gradients(run: &Path) -> Vec<f32> {
+    let file = gendr_model::Safetensors::open(&newest_checkpoint(run)).expect("a checkpoint");
+    let moments = file.tensors().iter().filter(|(name, _)| name.starts_with("generator.first."));
+    let values = |(name, tensor): (&String, &gendr_model::StoredTensor)| {
+        tensor.to_f32(name).expect("floats").try_to_vec::<f32>().expect("floats")
+    };
+    moments.flat_map(values).collect()
+}
+
+#[test]
+fn one_graph_at_a_time_gives_the_same_gradients() {
+    let data = data();
+    train_vae(&paths(data.path(), "vae"));
+    train_base(&paths(data.path(), "base"));
+    for method in ["vsd", "sid", "cida"] {
+        let [plain, saving] = [false, true].map(|checkpointing| {
+            let paths = paths(data.path(), &format!("{method}-{checkpointing}"));
+            let mut config = distill_config(method, "");
+            (config.training.steps, config.training.warmup) = (1, 0);
+            config.checkpointing = checkpointing;
+            config.loss.pixel = 0.1;
+            distill::run(&config, &paths, &Silent, &|| false).expect("a run");
+            let losses = ["generator", "score", "alignment"].map(|name| logged(&paths.run, name)[0]);
+            (first_gradients(&paths.run), losses)
+        });
+        let largest = plain.0.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        assert!(largest > 0.0 && plain.0.len() == saving.0.len());
+        for (a, b) in plain.0.iter().zip(&saving.0) {
+            assert!((a - b).abs() <= 1e-4 * largest, "{method}: {a} and {b}, the largest is {largest}");
+        }
+        for (a, b) in plain.1.iter().zip(saving.1) {
+            assert!((a - b).abs() <= 1e-5 * (1.0 + a.abs()), "{method}: {a} and {b}");
+        }
+    }
+}
+
 #[test]
 fn settings_that_make_no_sense_are_named() {
     let error = parse_config::<DistillConfig>(&with_shared(&DISTILL.replace("METHOD", "cib")))
