@@ -31,23 +31,22 @@ impl<F: FnMut(&str, &Tensor<1>)> Add for F {}
 impl Distill<'_> {
     /// The generator learns from the score networks as they now are.
     pub(super) fn teach_generator(&mut self, batch: &Batch, share: f64, add: &mut impl Add) -> Result<()> {
-        let real = self.fixed_real()?;
-        let fake = self.fake.clone().load(self.state.part(FAKE)?, &self.base, false)?.unet;
-        let adapted = self.generator.clone();
         let direction = match self.config.checkpointing {
             false => None,
             true => {
-                let fixed = adapted.load(self.state.part(GENERATOR)?, &self.base, false)?;
-                let generated = self.generate(&fixed.unet, &batch.low)?.0.detach();
+                let generated = self.generated(batch)?;
+                let (real, fake) = self.score_networks()?;
                 Some(self.direction(batch, generated, &real, &fake, add)?)
             }
         };
+        let adapted = self.generator.clone();
         let generator = adapted.load(self.state.part(GENERATOR)?, &self.base, true)?;
         let (generated, own) = self.generate(&generator.unet, &batch.low)?;
         let mut total = match direction {
             // Its gradient at z_g is the direction.
             Some(direction) => (generated * direction).sum(),
             None => {
+                let (real, fake) = self.score_networks()?;
                 let noisy = batch.look.noisy(generated.clone());
                 let opinions = self.opinions(batch, &noisy, &real, &fake)?;
                 let total = self.loss(batch, &generated, opinions, add)?;
@@ -71,6 +70,12 @@ impl Distill<'_> {
             self.state.part(PROJECTOR)?.add_gradients(&projector, &mut gradients, share)?;
         }
         Ok(())
+    }
+
+    /// phi and psi as the generator sees them: fixed.
+    fn score_networks(&mut self) -> Result<(Unet, Unet)> {
+        let fake = self.fake.clone().load(self.state.part(FAKE)?, &self.base, false)?.unet;
+        Ok((self.fixed_real()?, fake))
     }
 
     fn opinions(&self, batch: &Batch, noisy: &Tensor<4>, real: &Unet, fake: &Unet) -> Result<Opinions> {

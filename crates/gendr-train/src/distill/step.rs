@@ -135,6 +135,13 @@ impl Distill<'_> {
         Ok((self.one_step.clean(low.clone(), prediction.noise.clone()), prediction))
     }
 
+    /// z_g of the present generator, not tracked.
+    pub(super) fn generated(&mut self, batch: &Batch) -> Result<Tensor<4>> {
+        let generator = self.generator.clone();
+        let generator = generator.load(self.state.part(GENERATOR)?, &self.base, false)?;
+        Ok(self.generate(&generator.unet, &batch.low)?.0.detach())
+    }
+
     /// Logits of noisy latents from features of `real`, a score network that is not tracked.
     fn judge(&self, head: &Head, real: &Unet, look: &Look, latent: Tensor<4>) -> Result<Tensor<4>> {
         let prediction = self.predict(real, look.noisy(latent), &look.timesteps, false)?;
@@ -157,9 +164,7 @@ impl Distill<'_> {
         share: f64,
         add: &mut impl FnMut(&str, &Tensor<1>),
     ) -> Result<()> {
-        let generator = self.generator.clone();
-        let generator = generator.load(self.state.part(GENERATOR)?, &self.base, false)?;
-        let generated = self.generate(&generator.unet, &batch.low)?.0.detach();
+        let generated = self.generated(batch)?;
         let mut targets = vec![(Some(self.fake.clone()), FAKE, "fake", generated.clone())];
         targets.push((self.real.clone(), REAL, "real", batch.sharp.clone()));
         for (adapted, part, name, latent) in targets {
