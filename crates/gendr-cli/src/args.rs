@@ -14,6 +14,8 @@ pub(crate) use degrade::DegradeArgs;
 pub(crate) use model::{ConvertArgs, InfoArgs, InitArgs, ModelArgs, ModelCommand, VerifyArgs};
 pub(crate) use restore::{RestoreArgs, TalkArgs};
 pub(crate) use train::TrainArgs;
+#[cfg(feature = "train")]
+pub(crate) use train::{StageArgs, TrainCommand};
 
 /// Restores photos: a small or damaged picture in, a larger and cleaner one out.
 #[derive(Debug, Parser)]

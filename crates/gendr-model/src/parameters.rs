@@ -90,7 +90,7 @@ pub fn for_each_parameter<M: Module>(
 }
 
 /// The values [`initialize`] gives a parameter of two or more dimensions.
-pub(crate) fn draw(seed: u64, name: &str, shape: &[usize]) -> Vec<f32> {
+pub fn draw(seed: u64, name: &str, shape: &[usize]) -> Vec<f32> {
     let fan_in: usize = shape[1..].iter().product();
     let bound = 1.0 / (fan_in as f32).sqrt();
     let key = name.bytes().fold(mix(seed), |key, byte| mix(key ^ u64::from(byte)));

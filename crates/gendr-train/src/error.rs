@@ -30,6 +30,18 @@ pub struct Error {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
+/// The cause of errors of a step whose gradients are not finite.
+#[derive(Debug)]
+struct Diverged;
+
+impl fmt::Display for Diverged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("training diverged")
+    }
+}
+
+impl StdError for Diverged {}
+
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -62,6 +74,16 @@ impl Error {
     /// The work was stopped by the caller.
     pub fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled, "stopped")
+    }
+
+    /// Numbers of a training step that are not finite.
+    pub(crate) fn diverged(message: impl Into<String>) -> Self {
+        Self::input(message).with_source(Diverged)
+    }
+
+    /// Whether a training step left the finite numbers.
+    pub fn is_divergence(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.is::<Diverged>())
     }
 
     /// Adds advice, shown on a line of its own.

@@ -8,7 +8,7 @@ use burn::{
 use gendr_model::{TensorSource, for_each_parameter, load_into};
 
 /// Names, shapes and values of all parameters, in the order of the network.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Parameters {
     pub(crate) names: Vec<String>,
     pub(crate) shapes: Vec<Vec<usize>>,
@@ -18,16 +18,23 @@ pub(crate) struct Parameters {
 impl Parameters {
     /// Copies the parameters of `module`.
     pub(crate) fn of<M: Module>(module: &M) -> Result<Self> {
-        let mut parameters = Self { names: Vec::new(), shapes: Vec::new(), values: Vec::new() };
+        let mut parameters = Self::default();
         for_each_parameter(module, &mut |name, data| {
-            parameters.names.push(name.to_owned());
-            parameters.shapes.push(data.shape().as_slice().to_vec());
-            parameters.values.push(data.convert::<f32>().try_to_vec().map_err(|error| {
+            let shape = data.shape().as_slice().to_vec();
+            let values = data.convert::<f32>().try_to_vec().map_err(|error| {
                 gendr_model::Error::input(format!("parameter {name} is not floating point: {error:?}"))
-            })?);
+            })?;
+            parameters.push(name.to_owned(), shape, values);
             Ok(())
         })?;
         Ok(parameters)
+    }
+
+    /// Adds one.
+    pub(crate) fn push(&mut self, name: String, shape: Vec<usize>, values: Vec<f32>) {
+        self.names.push(name);
+        self.shapes.push(shape);
+        self.values.push(values);
     }
 
     /// Gives `module` the values, which come in the order of this list.

@@ -7,6 +7,8 @@ use std::path::Path;
 pub enum Event<'a> {
     /// A picture was left out, and why.
     Skipped(&'a str),
+    /// What the caller should know of how the run is set up.
+    Note(&'a str),
     /// Training pairs made so far.
     Pairs {
         /// How many exist.
@@ -29,10 +31,8 @@ pub enum Event<'a> {
     Validated {
         /// Steps taken.
         step: u64,
-        /// Mean PSNR of luma, dB.
-        psnr: f64,
-        /// Mean detail score D.
-        detail: f64,
+        /// Named scores, the most important first.
+        scores: &'a [(&'static str, f64)],
     },
     /// A file was written.
     Saved(&'a Path),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand};
 
 /// Train a model; needs a build with the cargo feature `train`.
 #[derive(Args, Debug)]
@@ -11,8 +11,33 @@ use clap::{Args, ValueEnum};
 )]
 pub(crate) struct TrainArgs {
     /// What is trained
-    pub(crate) stage: TrainStage,
+    #[command(subcommand)]
+    pub(crate) command: TrainCommand,
+}
 
+/// A stage of the training, or what came of it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrainCommand {
+    /// Pairs of bad and good pictures: towards a teacher's result, the good picture, or both
+    Regress(StageArgs),
+    /// An autoencoder: pictures to latents and back
+    Vae(StageArgs),
+    /// Diffusion on the latents of an autoencoder
+    Base(StageArgs),
+    /// A one-step restorer out of a base model
+    Distill(StageArgs),
+    /// A restorer on pixels, without encoder or without autoencoder, out of a one-step restorer
+    Pix(StageArgs),
+    /// The curves of a run, as RUN/curves.svg
+    Plot {
+        /// Folder of the run
+        run: PathBuf,
+    },
+}
+
+/// The options of all stages.
+#[derive(Args, Debug)]
+pub(crate) struct StageArgs {
     /// Settings, a TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
@@ -25,14 +50,11 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) run: PathBuf,
 
+    /// Where training pairs are kept [default: RUN/cache]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) cache: Option<PathBuf>,
+
     /// Go on from the newest checkpoint in the folder of the run
     #[arg(long)]
     pub(crate) resume: bool,
-}
-
-/// A stage of the training.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum TrainStage {
-    /// Pairs of bad and good pictures: towards a teacher's result, the good picture, or both
-    Regress,
 }

@@ -1,37 +1,47 @@
 //! `gendr train`: reads the settings, trains, tells how it goes.
 
 use gendr::{Error, ErrorKind, Result};
-use gendr_train::{
-    Event, Progress, read_config,
-    regress::{self, Paths, RegressConfig},
-};
+use gendr_train::{Event, Paths, Progress, Report, base, distill, pix, plot, read_config, regress, vae};
+use serde::de::DeserializeOwned;
 
 use crate::{
-    args::{TrainArgs, TrainStage},
+    args::{StageArgs, TrainArgs, TrainCommand},
     console::Console,
     interrupt,
     status::Status,
 };
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
-    match args.stage {
-        TrainStage::Regress => regress(args),
+    match &args.command {
+        TrainCommand::Regress(args) => train(args, regress::run),
+        TrainCommand::Vae(args) => train(args, vae::run),
+        TrainCommand::Base(args) => train(args, base::run),
+        TrainCommand::Distill(args) => train(args, distill::run),
+        TrainCommand::Pix(args) => train(args, pix::run),
+        TrainCommand::Plot { run } => {
+            let path = plot(run).map_err(from_train)?;
+            Console::new(false, 1).say(&format!("wrote {}", path.display()));
+            Ok(Status::Done)
+        }
     }
 }
 
-fn regress(args: &TrainArgs) -> Result<Status> {
-    let config: RegressConfig = read_config(&args.config).map_err(from_train)?;
+/// What each stage of the training crate offers.
+type Stage<C> = fn(&C, &Paths, &dyn Progress, &dyn Fn() -> bool) -> gendr_train::Result<Report>;
+
+fn train<C: DeserializeOwned>(args: &StageArgs, stage: Stage<C>) -> Result<Status> {
+    let config: C = read_config(&args.config).map_err(from_train)?;
     let started = args.run.join("log.jsonl").exists();
     if started && !args.resume {
         return Err(Error::argument("the folder holds a run already")
             .with_hint("`--resume` goes on with it")
             .with_path(&args.run));
     }
-    let paths = Paths { data: args.data.clone(), cache: args.run.join("cache"), run: args.run.clone() };
+    let cache = args.cache.clone().unwrap_or_else(|| args.run.join("cache"));
+    let paths = Paths { data: args.data.clone(), cache, run: args.run.clone() };
     let cancel = interrupt::cancel_flag()?;
     let console = Console::new(false, 1);
-    let report =
-        regress::run(&config, &paths, &Talk(&console), &|| cancel.is_cancelled()).map_err(from_train)?;
+    let report = stage(&config, &paths, &Talk(&console), &|| cancel.is_cancelled()).map_err(from_train)?;
     console.finish();
     Ok(if report.cancelled { Status::Interrupted } else { Status::Done })
 }
@@ -42,12 +52,15 @@ impl Progress for Talk<'_> {
     fn report(&self, event: Event<'_>) {
         match event {
             Event::Skipped(reason) => self.0.warn(reason),
+            Event::Note(text) => self.0.say(text),
             Event::Pairs { done, total } => self.0.show(0, "pairs", done as f64 / total.max(1) as f64),
             Event::Step { step, steps, loss, .. } => {
                 self.0.show(0, &format!("step {step}, loss {loss:.4}"), step as f64 / steps.max(1) as f64);
             }
-            Event::Validated { step, psnr, detail } => {
-                self.0.say(&format!("step {step}: PSNR-Y {psnr:.2} dB, D {detail:.3}"));
+            Event::Validated { step, scores } => {
+                let scores: Vec<_> =
+                    scores.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+                self.0.say(&format!("step {step}: {}", scores.join(", ")));
             }
             Event::Saved(path) => self.0.say(&format!("wrote {}", path.display())),
         }

@@ -1,7 +1,9 @@
 //! The configuration of a `regress` run.
 
-use crate::{AdamWConfig, Error, Result, photos::PhotosConfig};
-use gendr_degrade::DegradationConfig;
+use crate::{
+    AdamWConfig, Result,
+    trainer::{CheckpointConfig, DataConfig, ValidationConfig, check_rules, one},
+};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -25,20 +27,6 @@ pub struct RegressConfig {
     pub validation: ValidationConfig,
     /// States to resume from.
     pub checkpoints: CheckpointConfig,
-}
-
-/// Photographs and their degradation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    /// How many pairs are made.
-    pub pairs: usize,
-    /// Name of a degradation preset.
-    pub preset: String,
-    /// How much larger the result is than the input.
-    pub scale: usize,
-    /// Where the sharp crops come from.
-    pub photos: PhotosConfig,
 }
 
 /// A Real-ESRGAN network to learn from.
@@ -71,8 +59,11 @@ pub struct ModelConfig {
 pub struct TrainingConfig {
     /// Steps in all.
     pub steps: u64,
-    /// Pairs a step.
+    /// Pairs that go through the network at once.
     pub batch: usize,
+    /// How many such batches make one step.
+    #[serde(default = "one")]
+    pub accumulation: usize,
     /// Highest learning rate.
     pub learning_rate: f64,
     /// Steps of the rise to it; a half cosine down to zero follows.
@@ -99,33 +90,6 @@ pub struct LossConfig {
     pub grid: f64,
 }
 
-/// Scores on held-out photographs.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ValidationConfig {
-    /// Steps between two validations.
-    pub every: u64,
-    /// How many pairs are scored.
-    pub pairs: usize,
-}
-
-/// States to resume from.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CheckpointConfig {
-    /// Steps between two checkpoints.
-    pub every: u64,
-    /// How many are kept.
-    pub keep: usize,
-}
-
-impl DataConfig {
-    /// The degradation of the preset.
-    pub(crate) fn degradation(&self) -> Result<DegradationConfig> {
-        Ok(DegradationConfig::preset(&self.preset, self.scale)?)
-    }
-}
-
 impl RegressConfig {
     /// Checks what types cannot express.
     ///
@@ -133,17 +97,13 @@ impl RegressConfig {
     /// An argument error that names the first value that makes no sense.
     pub fn check(&self) -> Result<()> {
         self.data.degradation()?;
-        let (crop, model, training) = (self.data.photos.crop, &self.model, &self.training);
+        let (model, training) = (&self.model, &self.training);
         let positive = |value: f64| value.is_finite() && value >= 0.0;
         let share = self.teacher.as_ref().map_or(0.0, |teacher| teacher.share);
         let loss = self.loss;
         let terms = [loss.pixel, loss.gradient, loss.amplitude, loss.grid];
         let rules = [
-            ("data.pairs must be 1 to 1000000", (1..=1_000_000).contains(&self.data.pairs)),
-            ("data.photos.crop must be a multiple of scale, patch and 8, 16 to 1024", {
-                (16..=1024).contains(&crop)
-                    && [8, self.data.scale, model.patch].iter().all(|&side| side > 0 && crop % side == 0)
-            }),
+            ("model.patch must be 2 to 64", (2..=64).contains(&model.patch)),
             ("model.block_out_channels must be multiples of norm_num_groups, at most 4096", {
                 let groups = model.norm_num_groups;
                 let channels = &model.block_out_channels;
@@ -153,19 +113,15 @@ impl RegressConfig {
             }),
             ("model.layers_per_block must be 1 to 8", (1..=8).contains(&model.layers_per_block)),
             ("training.batch must be 1 to 4096", (1..=4096).contains(&training.batch)),
+            ("training.accumulation must be 1 to 4096", (1..=4096).contains(&training.accumulation)),
             ("training.learning_rate must be a number from 0", positive(training.learning_rate)),
             ("training.max_gradient_norm must be a number from 0", positive(training.max_gradient_norm)),
             ("training.average_decay must be 0 to 1", (0.0..=1.0).contains(&training.average_decay)),
             ("teacher.share must be 0 to 1", (0.0..=1.0).contains(&share)),
             ("weights of the loss must be numbers from 0", terms.iter().all(|&term| positive(term))),
-            ("validation.every and checkpoints.every must be at least 1", {
-                self.validation.every > 0 && self.checkpoints.every > 0
-            }),
-            ("checkpoints.keep must be at least 1", self.checkpoints.keep > 0),
         ];
-        match rules.iter().find(|(_, holds)| !holds) {
-            Some((rule, _)) => Err(Error::argument(*rule)),
-            None => Ok(()),
-        }
+        check_rules(&rules)?;
+        check_rules(&self.data.rules(model.patch))?;
+        check_rules(&self.checkpoints.rules(&self.validation))
     }
 }

@@ -1,0 +1,121 @@
+//! What a step learns from: pairs drawn from a set, turned at random.
+
+use crate::{
+    Result,
+    pairs::{Pairs, PairsConfig, Teacher, load_or_make, pairs_folder, to_planes},
+    photos::{Photos, Split},
+    progress::Progress,
+    trainer::{DataConfig, Paths},
+};
+use burn::tensor::{Device, Tensor, TensorData};
+use gendr_degrade::Draws;
+use gendr_image::{Planes, upscale};
+
+/// What the pairs of a step and their turns are drawn from.
+const BATCH_STREAM: u64 = 0x6261_7463;
+
+/// A pair of a set and one of the eight turns and reflections of a square.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pick {
+    pub(crate) pair: usize,
+    pub(crate) turn: usize,
+}
+
+/// The `count` picks of a step: they depend on the seed and the step alone.
+pub(crate) fn picks(seed: u64, step: u64, count: usize, pairs: &Pairs) -> Vec<Pick> {
+    let mut draws = Draws::new(seed ^ BATCH_STREAM, step);
+    (0..count).map(|_| Pick { pair: draws.below(pairs.count), turn: draws.below(8) }).collect()
+}
+
+/// Reads the pairs of one split, making those that are missing.
+pub(crate) fn read_pairs(
+    (seed, data): (u64, &DataConfig),
+    paths: &Paths,
+    (split, count): (Split, usize),
+    teacher: Option<(&str, &dyn Teacher)>,
+    progress: &dyn Progress,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Pairs> {
+    let degradation = data.degradation()?;
+    let photos = Photos::list(&data.photos, &paths.data, split)?;
+    let pairs = PairsConfig { seed, photos: &data.photos, degradation: &degradation };
+    let folder = pairs_folder(&paths.cache, &pairs, &photos)?;
+    load_or_make(&folder, &pairs, &photos, teacher, count, progress, cancelled)
+}
+
+/// Reads the pairs to learn from and `held_out` others, without a teacher.
+pub(crate) fn read_both(
+    source: (u64, &DataConfig),
+    held_out: usize,
+    paths: &Paths,
+    progress: &dyn Progress,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(Pairs, Pairs)> {
+    let training = (Split::Training, source.1.pairs);
+    let training = read_pairs(source, paths, training, None, progress, cancelled)?;
+    let held_out = (Split::Validation, held_out);
+    Ok((training, read_pairs(source, paths, held_out, None, progress, cancelled)?))
+}
+
+impl Pairs {
+    /// The degraded crops of `picks`, enlarged to the size of the sharp ones: `[n, 3, side, side]` in `[-1, 1]`.
+    pub(crate) fn enlarged(&self, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
+        let side = self.high_side;
+        self.batch(picks, device, |pick| {
+            let low = turned(&crop(&self.low, pick.pair, self.low_side)?, pick.turn)?;
+            Ok(upscale(&low, side, side)?)
+        })
+    }
+
+    /// The sharp crops of `picks`: `[n, 3, side, side]` in `[-1, 1]`.
+    pub(crate) fn sharp(&self, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
+        self.batch(picks, device, |pick| turned(&self.high(pick.pair)?, pick.turn))
+    }
+
+    /// Pictures of the size of the sharp crops as a batch, from `[0, 1]` to `[-1, 1]`.
+    pub(crate) fn batch(
+        &self,
+        picks: &[Pick],
+        device: &Device,
+        picture: impl Fn(Pick) -> Result<Planes>,
+    ) -> Result<Tensor<4>> {
+        let side = self.high_side;
+        let mut values = Vec::with_capacity(picks.len() * 3 * side * side);
+        for &pick in picks {
+            values.extend(picture(pick)?.data().iter().map(|value| value * 2.0 - 1.0));
+        }
+        Ok(Tensor::from_data(TensorData::new(values, [picks.len(), 3, side, side]), device))
+    }
+
+    /// The sharp crop of a pair.
+    pub(crate) fn high(&self, pair: usize) -> Result<Planes> {
+        crop(&self.high, pair, self.high_side)
+    }
+
+    /// The teacher's result for a pair.
+    pub(crate) fn teacher(&self, pair: usize) -> Result<Planes> {
+        crop(&self.teacher, pair, self.high_side)
+    }
+}
+
+fn crop(bytes: &[u8], pair: usize, side: usize) -> Result<Planes> {
+    let size = 3 * side * side;
+    to_planes(&bytes[pair * size..(pair + 1) * size], side)
+}
+
+/// One of the eight turns and reflections of a square.
+pub(crate) fn turned(picture: &Planes, turn: usize) -> Result<Planes> {
+    let side = picture.height();
+    let mut values = Vec::with_capacity(picture.data().len());
+    for channel in 0..picture.channels() {
+        let plane = picture.plane(channel);
+        for y in 0..side {
+            let y = if turn & 1 == 0 { y } else { side - 1 - y };
+            values.extend((0..side).map(|x| {
+                let x = if turn & 2 == 0 { x } else { side - 1 - x };
+                if turn & 4 == 0 { plane[y * side + x] } else { plane[x * side + y] }
+            }));
+        }
+    }
+    Ok(Planes::from_vec(picture.channels(), side, side, values)?)
+}

@@ -1,0 +1,189 @@
+//! The configuration of a `distill` run.
+
+use super::{ScoreLoss, Weighting};
+use crate::{
+    LoraConfig, PartConfig, Result,
+    trainer::{CheckpointConfig, DataConfig, Rule, StepsConfig, ValidationConfig, check_rules},
+};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Everything that fixes the result of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DistillConfig {
+    /// What all draws come from.
+    pub seed: u64,
+    /// The model that generator and score networks start from, relative to the data folder: what `base` wrote.
+    pub base: PathBuf,
+    /// How the generator learns.
+    pub method: Method,
+    /// Photographs and their degradation.
+    pub data: DataConfig,
+    /// How long.
+    pub training: StepsConfig,
+    /// Hold the graph of one network at a time, and run each once more: less memory, the same gradients.
+    #[serde(default)]
+    pub checkpointing: bool,
+    /// The one-step restorer.
+    #[serde(default)]
+    pub generator: NetworkConfig,
+    /// The score network of sharp pictures, phi.
+    #[serde(default)]
+    pub real: RealConfig,
+    /// The score network of generated pictures, psi.
+    #[serde(default)]
+    pub fake: NetworkConfig,
+    /// The head on the features of phi, and the projector of the alignment.
+    #[serde(default)]
+    pub heads: PartConfig,
+    /// What is minimised.
+    #[serde(default)]
+    pub loss: DistillLossConfig,
+    /// Scores on held-out photographs.
+    pub validation: ValidationConfig,
+    /// States to resume from.
+    pub checkpoints: CheckpointConfig,
+}
+
+/// How the generator learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Variational score distillation, as OSEDiff.
+    Vsd,
+    /// Score identity distillation.
+    Sid,
+    /// CiD with the sharp latent as a constant: kept to compare with, it moves the mean the wrong way.
+    CidLiteral,
+    /// CiD with a straight-through gradient.
+    Cid,
+    /// CiD with the adversarial and the alignment term.
+    Cida,
+}
+
+/// A network in training: whole, or as an adaptation of the base model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// Train low-rank matrices only.
+    pub lora: Option<LoraConfig>,
+    /// How it is trained.
+    pub optimization: PartConfig,
+}
+
+/// The score network of sharp pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RealConfig {
+    /// Leave it as it is in the base model; else it goes on learning sharp pictures.
+    pub fixed: bool,
+    /// Train low-rank matrices only.
+    pub lora: Option<LoraConfig>,
+    /// How it is trained.
+    pub optimization: PartConfig,
+}
+
+/// What the generator minimises: lambda1 score + lambda2 adversarial + lambda3 alignment + pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DistillLossConfig {
+    /// Factor of L1: alpha of SiD, xi of CiD.
+    pub xi: f64,
+    /// Weight of the score term.
+    pub lambda1: f64,
+    /// Weight of the adversarial term; `cida` only.
+    pub lambda2: f64,
+    /// Weight of the alignment term; `cida` only.
+    pub lambda3: f64,
+    /// Inner width of the projector of the alignment term.
+    pub hidden: usize,
+    /// Classifier-free guidance of phi in L2, L3 and VSD; 1 is none. Needs a negative embedding.
+    pub guidance: f64,
+    /// Guide phi in L1, too.
+    pub guide_fisher: bool,
+    /// The weight of each sample.
+    pub weighting: Weighting,
+    /// Timesteps of the score term: from the first, below the second.
+    pub timesteps: [usize; 2],
+    /// Weight of the mean squared error of the decoded picture in `[-1, 1]`: an anchor that the paper does without.
+    pub pixel: f64,
+}
+
+impl Default for DistillLossConfig {
+    fn default() -> Self {
+        Self {
+            xi: 1.0,
+            lambda1: 1.0,
+            lambda2: 0.05,
+            lambda3: 0.5,
+            hidden: 2048,
+            guidance: 2.0,
+            guide_fisher: false,
+            weighting: Weighting::MeanAbs,
+            timesteps: [20, 980],
+            pixel: 0.0,
+        }
+    }
+}
+
+impl Method {
+    /// The score term with `xi`.
+    pub fn score_loss(self, xi: f64) -> ScoreLoss {
+        match self {
+            Self::Vsd => ScoreLoss::Vsd,
+            Self::Sid => ScoreLoss::Sid { alpha: xi },
+            Self::CidLiteral => ScoreLoss::CidLiteral { xi },
+            Self::Cid | Self::Cida => ScoreLoss::Cid { xi },
+        }
+    }
+}
+
+impl DistillConfig {
+    /// Weight of the adversarial term for the method.
+    pub(crate) fn adversarial(&self) -> f64 {
+        if self.method == Method::Cida { self.loss.lambda2 } else { 0.0 }
+    }
+
+    /// Weight of the alignment term for the method.
+    pub(crate) fn alignment(&self) -> f64 {
+        if self.method == Method::Cida { self.loss.lambda3 } else { 0.0 }
+    }
+
+    /// Checks what types cannot express; `factor` is the autoencoder's.
+    ///
+    /// # Errors
+    /// An argument error that names the first value that makes no sense.
+    pub(crate) fn check(&self, factor: usize) -> Result<()> {
+        self.data.degradation()?;
+        let loss = &self.loss;
+        let weights = [loss.xi, loss.lambda1, loss.lambda2, loss.lambda3, loss.guidance, loss.pixel];
+        let lora = |lora: Option<LoraConfig>| {
+            lora.is_none_or(|lora| (1..=4096).contains(&lora.rank) && lora.alpha.is_finite())
+        };
+        let rules: [Rule; 7] = [
+            ("weights of the loss must be numbers from 0", {
+                weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
+            }),
+            ("loss.hidden must be 1 to 16384", (1..=16384).contains(&loss.hidden)),
+            ("loss.timesteps must rise and be at most 1000", {
+                loss.timesteps[0] < loss.timesteps[1] && loss.timesteps[1] <= 1000
+            }),
+            ("generator must have numbers that make sense", {
+                self.generator.optimization.is_sound() && lora(self.generator.lora)
+            }),
+            ("real must have numbers that make sense", {
+                self.real.optimization.is_sound() && lora(self.real.lora)
+            }),
+            ("fake must have numbers that make sense", {
+                self.fake.optimization.is_sound() && lora(self.fake.lora)
+            }),
+            ("heads must have numbers that make sense", self.heads.is_sound()),
+        ];
+        check_rules(&rules)?;
+        let factor = if self.alignment() > 0.0 { 2 * factor } else { factor };
+        check_rules(&self.data.rules(factor))?;
+        check_rules(&self.training.rules())?;
+        check_rules(&self.checkpoints.rules(&self.validation))
+    }
+}

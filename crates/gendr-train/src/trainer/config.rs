@@ -1,0 +1,122 @@
+//! Settings that the stages share.
+
+use crate::{Error, Result, photos::PhotosConfig};
+use gendr_degrade::DegradationConfig;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Folders of a run.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// What the paths of the configuration are relative to.
+    pub data: PathBuf,
+    /// Where training pairs are kept between runs.
+    pub cache: PathBuf,
+    /// Where the log, the checkpoints and the result go.
+    pub run: PathBuf,
+}
+
+/// Photographs and their degradation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// How many pairs are made.
+    pub pairs: usize,
+    /// Name of a degradation preset.
+    pub preset: String,
+    /// How much larger the result is than the input.
+    pub scale: usize,
+    /// Where the sharp crops come from.
+    pub photos: PhotosConfig,
+}
+
+/// How long a stage trains, and on how much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepsConfig {
+    /// Steps in all.
+    pub steps: u64,
+    /// Pictures that go through the networks at once.
+    pub batch: usize,
+    /// How many such batches make one step.
+    #[serde(default = "one")]
+    pub accumulation: usize,
+    /// Steps of the rise to the full learning rate; a half cosine down to zero follows.
+    pub warmup: u64,
+}
+
+pub(crate) fn one() -> usize {
+    1
+}
+
+/// Scores on held-out photographs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// Steps between two validations.
+    pub every: u64,
+    /// How many pairs are scored.
+    pub pairs: usize,
+}
+
+/// States to resume from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Steps between two checkpoints.
+    pub every: u64,
+    /// How many are kept.
+    pub keep: usize,
+}
+
+/// A rule in words, and whether it holds.
+pub(crate) type Rule = (&'static str, bool);
+
+/// An argument error for the first rule that does not hold.
+pub(crate) fn check_rules(rules: &[Rule]) -> Result<()> {
+    match rules.iter().find(|(_, holds)| !holds) {
+        Some((rule, _)) => Err(Error::argument(*rule)),
+        None => Ok(()),
+    }
+}
+
+impl DataConfig {
+    /// The degradation of the preset.
+    pub(crate) fn degradation(&self) -> Result<DegradationConfig> {
+        Ok(DegradationConfig::preset(&self.preset, self.scale)?)
+    }
+
+    /// What holds for all stages; the crop must be a multiple of `factor`, too.
+    pub(crate) fn rules(&self, factor: usize) -> [Rule; 2] {
+        let crop = self.photos.crop;
+        let divides = |side: usize| side > 0 && crop.is_multiple_of(side);
+        [
+            ("data.pairs must be 1 to 1000000", (1..=1_000_000).contains(&self.pairs)),
+            (
+                "data.photos.crop must be 16 to 1024 and a multiple of scale, of 8 and of the network's factor",
+                (16..=1024).contains(&crop) && [8, self.scale, factor].into_iter().all(divides),
+            ),
+        ]
+    }
+}
+
+impl StepsConfig {
+    pub(crate) fn rules(&self) -> [Rule; 2] {
+        [
+            ("training.batch must be 1 to 4096", (1..=4096).contains(&self.batch)),
+            ("training.accumulation must be 1 to 4096", (1..=4096).contains(&self.accumulation)),
+        ]
+    }
+}
+
+impl CheckpointConfig {
+    pub(crate) fn rules(&self, validation: &ValidationConfig) -> [Rule; 2] {
+        [
+            (
+                "validation.every and checkpoints.every must be at least 1",
+                validation.every > 0 && self.every > 0,
+            ),
+            ("checkpoints.keep must be at least 1", self.keep > 0),
+        ]
+    }
+}

@@ -1,0 +1,191 @@
+//! One network of a training run: its weights, their average and the optimiser's memory.
+
+use crate::{
+    AdamW, AdamWConfig, Error, Result, clip_gradients, gradient_norm,
+    lora::{Lora, LoraConfig},
+    parameters::{Parameters, gradients_of},
+    update_average, warm_decay,
+};
+use burn::{
+    module::Module,
+    tensor::{Device, Gradients, Tensor, TensorData},
+};
+use serde::{Deserialize, Serialize};
+
+/// How one network is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PartConfig {
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Largest joint norm of the gradients.
+    pub max_gradient_norm: f64,
+    /// Decay of the average of the weights; without one no average is kept.
+    pub average_decay: Option<f64>,
+    /// The optimiser.
+    pub optimizer: AdamWConfig,
+}
+
+impl Default for PartConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-5,
+            max_gradient_norm: 1.0,
+            average_decay: None,
+            optimizer: AdamWConfig::default(),
+        }
+    }
+}
+
+impl PartConfig {
+    /// Whether all numbers make sense.
+    pub(crate) fn is_sound(&self) -> bool {
+        let from_zero = |value: f64| value.is_finite() && value >= 0.0;
+        let share = |value: f64| (0.0..1.0).contains(&value);
+        let AdamWConfig { betas, epsilon, weight_decay } = self.optimizer;
+        from_zero(self.learning_rate)
+            && from_zero(self.max_gradient_norm)
+            && self.average_decay.is_none_or(share)
+            && betas.into_iter().all(share)
+            && from_zero(epsilon)
+            && from_zero(weight_decay)
+    }
+}
+
+/// A network being trained, as plain values: modules are made from them for each step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    pub(crate) name: String,
+    pub(crate) config: PartConfig,
+    pub(crate) weights: Parameters,
+    pub(crate) average: Option<Vec<Vec<f32>>>,
+    pub(crate) optimizer: AdamW,
+    /// Gradients of the step under way.
+    pending: Option<Vec<Vec<f32>>>,
+}
+
+impl Part {
+    /// A network before its first step, with the weights that `module` has.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn new<M: Module>(name: &str, module: &M, config: PartConfig) -> Result<Self> {
+        Ok(Self::of(name, Parameters::of(module)?, config))
+    }
+
+    /// The same from a list of parameters.
+    pub(crate) fn of(name: &str, weights: Parameters, config: PartConfig) -> Self {
+        let optimizer = AdamW::new(config.optimizer, weights.values.iter().map(Vec::len));
+        let average = config.average_decay.map(|_| weights.values.clone());
+        Self { name: name.to_owned(), config, weights, average, optimizer, pending: None }
+    }
+
+    /// `module` with the present weights, on its own device.
+    ///
+    /// # Errors
+    /// Where it is another network.
+    pub fn load<M: Module>(&self, module: M) -> Result<M> {
+        self.weights.load_into(&self.weights.values, module)
+    }
+
+    /// `module` with the averaged weights, or the present ones where no average is kept.
+    ///
+    /// # Errors
+    /// Where it is another network.
+    pub fn load_average<M: Module>(&self, module: M) -> Result<M> {
+        self.weights.load_into(self.average.as_ref().unwrap_or(&self.weights.values), module)
+    }
+
+    /// The adaptation whose matrices are this part's present weights, or the averaged ones.
+    ///
+    /// # Errors
+    /// Where this part is none.
+    pub(crate) fn lora(
+        &self,
+        config: &LoraConfig,
+        device: &Device,
+        tracked: bool,
+        averaged: bool,
+    ) -> Result<Lora> {
+        let values = self.average.as_ref().filter(|_| averaged).unwrap_or(&self.weights.values);
+        let named = self.weights.names.iter().zip(&self.weights.shapes).zip(values);
+        let tensors = named
+            .map(|((name, shape), values)| (name.clone(), TensorData::new(values.clone(), shape.clone())));
+        Lora::new(config, tensors.collect(), device, tracked)
+    }
+
+    /// Takes the gradients of `module`, made by [`Part::load`], out of `gradients` and adds `share` of them to those of the
+    /// step under way.
+    ///
+    /// # Errors
+    /// A resource error where they cannot be read.
+    pub fn add_gradients<M: Module>(
+        &mut self,
+        module: &M,
+        gradients: &mut Gradients,
+        share: f64,
+    ) -> Result<()> {
+        let found = gradients_of(module, gradients)?;
+        self.add(found, share);
+        Ok(())
+    }
+
+    /// The same for an adaptation made by [`Part::lora`].
+    pub(crate) fn add_lora_gradients(
+        &mut self,
+        lora: &Lora,
+        gradients: &mut Gradients,
+        share: f64,
+    ) -> Result<()> {
+        let mut found = Vec::with_capacity(self.weights.names.len());
+        for (name, values) in self.weights.names.iter().zip(&self.weights.values) {
+            let tensor = name.strip_suffix(".lora_A.weight").and_then(|layer| Some(&lora.matrices(layer)?.0));
+            let tensor = tensor.or_else(|| {
+                name.strip_suffix(".lora_B.weight").and_then(|layer| Some(&lora.matrices(layer)?.1))
+            });
+            let gradient = tensor.and_then(|tensor: &Tensor<2>| tensor.grad_remove(gradients));
+            found.push(match gradient {
+                Some(gradient) => gradient.into_data().try_to_vec().map_err(|error| {
+                    Error::new(crate::ErrorKind::Resource, format!("unreadable gradients: {error:?}"))
+                })?,
+                None => vec![0.0; values.len()],
+            });
+        }
+        self.add(found, share);
+        Ok(())
+    }
+
+    fn add(&mut self, mut gradients: Vec<Vec<f32>>, share: f64) {
+        if share != 1.0 {
+            gradients.iter_mut().flatten().for_each(|value| *value *= share as f32);
+        }
+        match &mut self.pending {
+            Some(pending) => {
+                let values = pending.iter_mut().flatten().zip(gradients.iter().flatten());
+                values.for_each(|(sum, value)| *sum += value);
+            }
+            None => self.pending = Some(gradients),
+        }
+    }
+
+    /// Moves the weights against the gradients of the step, clipped, with `factor` of the learning rate; returns the
+    /// gradients' norm before clipping.
+    ///
+    /// # Errors
+    /// An input error where a gradient is not finite: the weights are left as they were.
+    pub fn update(&mut self, factor: f64) -> Result<f64> {
+        let Some(mut gradients) = self.pending.take() else { return Ok(0.0) };
+        let norm = gradient_norm(&gradients);
+        if !norm.is_finite() {
+            return Err(Error::diverged(format!("gradients of {} that are not finite", self.name)));
+        }
+        clip_gradients(&mut gradients, self.config.max_gradient_norm);
+        let rate = self.config.learning_rate * factor;
+        self.optimizer.step(rate, self.weights.values.iter_mut(), &gradients);
+        if let (Some(average), Some(decay)) = (&mut self.average, self.config.average_decay) {
+            let decay = warm_decay(decay, self.optimizer.steps);
+            update_average(average, self.weights.values.iter(), decay);
+        }
+        Ok(norm)
+    }
+}

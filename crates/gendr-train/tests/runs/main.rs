@@ -1,0 +1,6 @@
+//! Whole runs of tiny networks on tiny pictures.
+
+mod common;
+mod interrupted;
+mod regress;
+mod stages;
