@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, BenchCommand, BenchRestoreArgs};
 pub(crate) use degrade::DegradeArgs;
-pub(crate) use eval::{EvalArgs, ResultArgs};
+pub(crate) use eval::{EvalArgs, RestoreSetArgs, ResultArgs};
 pub(crate) use model::{ConvertArgs, InfoArgs, InitArgs, ModelArgs, ModelCommand, VerifyArgs};
 pub(crate) use restore::{RestoreArgs, TalkArgs};
 pub(crate) use train::TrainArgs;

@@ -11,6 +11,7 @@ Examples:
   gendr eval restored/                              scores without a reference
   gendr eval restored/ reference/ --json            a line for each picture, then the means
   gendr eval --compare a/ b/ c/ --reference reference/ --report report/
+  gendr eval --restore Set14/ --layout set14 --model bicubic gendr-tiny --crop 4 -o runs/set14/
   gendr eval --list-metrics                         what the metrics are
 
 Exit status: 0 all scored, 1 some pictures have no partner or no score, 2 the request was wrong, 130 stopped by Ctrl-C.";
@@ -20,7 +21,7 @@ Exit status: 0 all scored, 1 some pictures have no partner or no score, 2 the re
 #[command(after_help = EXAMPLES)]
 pub(crate) struct EvalArgs {
     /// Restored pictures: a folder, or a file
-    #[arg(value_name = "OUTPUT", required_unless_present_any = ["compare", "list_metrics"])]
+    #[arg(value_name = "OUTPUT", required_unless_present_any = ["compare", "restore", "list_metrics"])]
     pub(crate) output: Option<PathBuf>,
 
     /// What they should be: a folder with the same names, or a file
@@ -45,6 +46,9 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "FOLDER", help_heading = "Pictures")]
     pub(crate) input: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) restore: RestoreSetArgs,
+
     /// Metrics, separated by commas [default: all that the pictures allow and that need no weights]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Measuring")]
     pub(crate) metrics: Vec<String>,
@@ -63,6 +67,47 @@ pub(crate) struct EvalArgs {
 
     #[command(flatten)]
     pub(crate) results: ResultArgs,
+}
+
+/// A test set that is restored first.
+#[derive(Args, Debug)]
+pub(crate) struct RestoreSetArgs {
+    /// Restore the pictures of a test set with each model, then compare; what is done already is kept
+    #[arg(
+        long, value_name = "DATASET", requires_all = ["models", "results_folder"],
+        conflicts_with_all = ["output", "reference", "compare", "reference_option", "input"],
+        help_heading = "Restoring"
+    )]
+    pub(crate) restore: Option<PathBuf>,
+
+    /// How the set lies on disk: auto, realsr, drealsr, div2k, realset80, set5, set14, urban100, lr or hr
+    #[arg(
+        long,
+        value_name = "LAYOUT",
+        default_value = "auto",
+        requires = "restore",
+        help_heading = "Restoring"
+    )]
+    pub(crate) layout: String,
+
+    /// Models: built-in names, folders or files, `bicubic`, `lanczos`, or NAME=MODEL
+    #[arg(short, long = "model", id = "models", value_name = "MODEL", num_args = 1.., requires = "restore", help_heading = "Restoring")]
+    pub(crate) models: Vec<String>,
+
+    /// Where restored pictures and tables go
+    #[arg(
+        short = 'o',
+        long = "output",
+        id = "results_folder",
+        value_name = "FOLDER",
+        requires = "restore",
+        help_heading = "Restoring"
+    )]
+    pub(crate) results_folder: Option<PathBuf>,
+
+    /// How many times larger than the input the results are
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "restore", value_parser = clap::value_parser!(u8).range(1..=16), help_heading = "Restoring")]
+    pub(crate) scale: u8,
 }
 
 /// What becomes of the scores.

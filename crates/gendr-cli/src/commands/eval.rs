@@ -2,16 +2,16 @@
 
 mod metrics;
 mod publish;
+mod restore;
 mod score;
 
 use std::path::Path;
 
-use gendr::{Error, Result};
-use gendr_metrics::{EvaluateOptions, Pairing, pair_by_name};
+use gendr::{CancelFlag, Error, Result};
+use gendr_metrics::{EvaluateOptions, Evaluation, Pairing, pair_by_name};
 
 use crate::{args::EvalArgs, console::Console, interrupt, status::Status};
 use metrics::Chosen;
-use score::score;
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Status> {
     if args.list_metrics {
@@ -21,11 +21,32 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Status> {
     if let Some(threads) = args.threads {
         use_threads(threads.get())?;
     }
+    publish::check(&args.results)?;
+    let cancel = interrupt::cancel_flag()?;
+    if let Some(folder) = &args.restore.restore {
+        return restore_and_score(folder, args, &cancel);
+    }
     let reference = args.reference.as_deref().or(args.reference_option.as_deref());
     let input = args.input.as_deref();
     let chosen = metrics::choose(&args.metrics, reference.is_some(), input.is_some())?;
     let methods = methods(args, reference, input)?;
-    score_methods(&methods, chosen, args)
+    Ok(score_methods(&methods, &chosen, args, &cancel)?.status)
+}
+
+/// Restores a test set with every model, scores the results and writes tables beside them.
+fn restore_and_score(folder: &Path, args: &EvalArgs, cancel: &CancelFlag) -> Result<Status> {
+    let plan = restore::Plan::new(folder, &args.restore)?;
+    let chosen = metrics::choose(&args.metrics, plan.has_reference(), true)?;
+    let restored = plan.run(args.threads, args.results.quiet, cancel)?;
+    if cancel.is_cancelled() {
+        return Ok(Status::Interrupted);
+    }
+    let scored = score_methods(&restored.methods, &chosen, args, cancel)?;
+    if scored.status == Status::Interrupted {
+        return Ok(Status::Interrupted);
+    }
+    publish::write_tables(plan.folder(), &restored.methods, &scored.evaluations)?;
+    Ok(if restored.complete { scored.status } else { Status::SomeFailed })
 }
 
 /// Restored pictures under a name, with their partners.
@@ -69,32 +90,44 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
+/// The scores of several methods, and how scoring ended.
+struct Scored {
+    evaluations: Vec<Evaluation>,
+    status: Status,
+}
+
 /// Scores all methods and tells the result.
-fn score_methods(methods: &[Method], chosen: Chosen, args: &EvalArgs) -> Result<Status> {
+fn score_methods(
+    methods: &[Method],
+    chosen: &Chosen,
+    args: &EvalArgs,
+    cancel: &CancelFlag,
+) -> Result<Scored> {
     let options = EvaluateOptions { border: args.crop, ..EvaluateOptions::default() };
-    let console =
-        Console::new(args.results.quiet, methods.iter().map(|method| method.pairing.pairs.len()).sum());
-    let cancel = interrupt::cancel_flag()?;
+    let pictures = methods.iter().map(|method| method.pairing.pairs.len()).sum();
+    let talk = score::Talk {
+        console: Console::new(args.results.quiet, pictures),
+        several: methods.len() > 1,
+        json: args.results.json,
+    };
     let mut complete = true;
+    for method in methods {
+        complete &= talk.tell_unmatched(method);
+    }
     let mut evaluations = Vec::new();
     for method in methods {
-        complete &= score::tell_unmatched(method, methods.len() > 1, &console);
-    }
-    for method in methods {
-        let shown = (methods.len() > 1).then_some(method.name.as_str());
-        let (evaluation, whole) =
-            score(method, shown, &chosen, &options, args.results.json, &console, &cancel)?;
+        let (evaluation, whole) = score::score(method, chosen, &options, &talk, cancel)?;
         if cancel.is_cancelled() {
-            console.finish();
-            console.say("stopped");
-            return Ok(Status::Interrupted);
+            talk.console.finish();
+            talk.console.say("stopped");
+            return Ok(Scored { evaluations, status: Status::Interrupted });
         }
         complete &= whole;
         evaluations.push(evaluation);
     }
-    console.finish();
+    talk.console.finish();
     publish::publish(methods, &evaluations, &args.results)?;
-    Ok(if complete { Status::Done } else { Status::SomeFailed })
+    Ok(Scored { evaluations, status: if complete { Status::Done } else { Status::SomeFailed } })
 }
 
 fn use_threads(threads: usize) -> Result<()> {

@@ -151,6 +151,7 @@ fn wrong_requests_are_refused_before_anything_is_scored() {
         ("near reference --metrics lr-psnr", "error: lr-psnr needs the low-resolution pictures\nhint: "),
         ("missing reference", "error: cannot read the folder: "),
         ("--compare near near --reference reference", "error: two methods are called near\nhint: "),
+        ("near reference --csv missing/scores.csv", "error: no such folder for the table: missing"),
         ("near reference --metrics psnr --report page --rank-by d", "error: pictures cannot be ranked by d"),
     ] {
         let assert = eval(root.path(), arguments).code(2);
@@ -168,4 +169,57 @@ fn metrics_are_explained() {
     let assert = eval(Path::new("."), "--list-metrics").success();
     assert!(stdout(&assert).contains("psnr-y\n  PSNR on BT.601 studio-range luma"));
     assert_eq!(stdout(&assert).matches("\n  Source: ").count(), stdout(&assert).split("\n\n").count());
+}
+
+#[test]
+fn a_test_set_is_restored_scored_and_resumed() {
+    let root = tempfile::tempdir().unwrap();
+    for index in 0..2_u8 {
+        let picture = waves(63, 45, f32::from(index), 0.02);
+        write(&root.path().join(format!("set/img_00{index}_SRF_4_HR.png")), picture);
+    }
+    let command = "--restore set --layout set5 --model bicubic named=lanczos gendr-tiny -o run --metrics psnr-y,lr-psnr";
+    let assert = eval(root.path(), command).success();
+    let table = stdout(&assert);
+    assert!(table.starts_with("psnr-y, higher is better, 2 pictures\n"), "{table}");
+    let run = root.path().join("run");
+    let means = fs::read_to_string(run.join("table.md")).unwrap();
+    assert!(means.starts_with("| | PSNR-Y | LR-PSNR |\n") && means.contains("| gendr-tiny | "), "{means}");
+    assert_eq!(fs::read_to_string(run.join("scores.csv")).unwrap().lines().count(), 16);
+    let small =
+        gendr_image::read(&run.join("input/img_000_SRF_4_HR.png"), &gendr_image::Limits::default()).unwrap();
+    assert_eq!((small.width(), small.height()), (15, 11));
+
+    // What is there is kept, what is missing is made again, the same.
+    let [kept, lost] = [0, 1].map(|index| run.join(format!("gendr-tiny/img_00{index}_SRF_4_HR.png")));
+    let before = fs::metadata(&kept).unwrap().modified().unwrap();
+    fs::remove_file(&lost).unwrap();
+    assert_eq!(stdout(&eval(root.path(), command).success()), table);
+    assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), before);
+
+    let other = "--restore set --layout set5 --model named=bicubic -o run";
+    let assert = eval(root.path(), other).code(2);
+    assert!(stderr(&assert).contains("here are results of another model, Lanczos: run/named"));
+}
+
+#[test]
+fn a_set_that_is_not_as_said_is_refused() {
+    let root = folders();
+    for (arguments, wanted) in [
+        (
+            "--restore near --layout drealsr -m bicubic -o run",
+            "no pictures laid out as drealsr: near\nhint: looked for test_HR/*",
+        ),
+        (
+            "--restore near --layout other -m bicubic -o run",
+            "there is no layout other\nhint: known are auto, realsr",
+        ),
+        ("--restore near --layout hr -m missing -o run", "no such model: missing\nhint: "),
+        ("--restore near --layout hr -m bicubic bicubic -o run", "two models are called bicubic\nhint: "),
+        ("--restore near --layout hr -m ../up=bicubic -o run", "a model cannot be called ../up"),
+        ("--restore near --layout hr -o run", "--model"),
+    ] {
+        let assert = eval(root.path(), arguments).code(2);
+        assert!(stderr(&assert).contains(wanted), "{arguments}: {}", stderr(&assert));
+    }
 }

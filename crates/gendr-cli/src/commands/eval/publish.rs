@@ -1,5 +1,7 @@
 //! Where the scores go: standard output, a table, a page.
 
+use std::path::Path;
+
 use gendr::{Error, Result};
 use gendr_metrics::{
     Comparison, Evaluation, MetricInfo, ReportMethod, ReportOptions, compare, json_total, markdown_table,
@@ -10,20 +12,8 @@ use super::{Method, score::unprintable};
 use crate::{args::ResultArgs, console::print_data};
 
 pub(super) fn publish(methods: &[Method], evaluations: &[Evaluation], results: &ResultArgs) -> Result<()> {
-    let named: Vec<(&str, &Evaluation)> = methods
-        .iter()
-        .zip(evaluations)
-        .map(|(method, evaluation)| (method.name.as_str(), evaluation))
-        .collect();
+    let named = named(methods, evaluations);
     let metrics: &[MetricInfo] = evaluations.first().map_or(&[], |evaluation| &evaluation.metrics);
-    if let Some(path) = &results.csv {
-        let mut bytes = Vec::new();
-        write_csv(&named, &mut bytes).map_err(unprintable)?;
-        gendr::write_atomic(path, &bytes, &[])?;
-    }
-    if let Some(folder) = &results.report {
-        report(folder, methods, evaluations, results)?;
-    }
     let text = if results.json {
         json(&named, metrics)?
     } else if results.markdown {
@@ -31,7 +21,42 @@ pub(super) fn publish(methods: &[Method], evaluations: &[Evaluation], results: &
     } else {
         text_table(&named, metrics)
     };
-    print_data(&text)
+    // Standard output first: a full disk must not cost the scores.
+    print_data(&text)?;
+    if let Some(path) = &results.csv {
+        write_scores(path, &named)?;
+    }
+    if let Some(folder) = &results.report {
+        report(folder, methods, evaluations, results)?;
+    }
+    Ok(())
+}
+
+/// Writes the tables of a restored set: `table.md` with the means, `scores.csv` with every picture.
+pub(super) fn write_tables(folder: &Path, methods: &[Method], evaluations: &[Evaluation]) -> Result<()> {
+    let named = named(methods, evaluations);
+    let metrics: &[MetricInfo] = evaluations.first().map_or(&[], |evaluation| &evaluation.metrics);
+    gendr::write_atomic(&folder.join("table.md"), markdown_table(&named, metrics).as_bytes(), &[])?;
+    write_scores(&folder.join("scores.csv"), &named)
+}
+
+fn write_scores(path: &Path, methods: &[(&str, &Evaluation)]) -> Result<()> {
+    let mut bytes = Vec::new();
+    write_csv(methods, &mut bytes).map_err(unprintable)?;
+    Ok(gendr::write_atomic(path, &bytes, &[])?)
+}
+
+fn named<'a>(methods: &'a [Method], evaluations: &'a [Evaluation]) -> Vec<(&'a str, &'a Evaluation)> {
+    methods.iter().zip(evaluations).map(|(method, evaluation)| (method.name.as_str(), evaluation)).collect()
+}
+
+/// Refuses a table that could not be written, before any picture is scored.
+pub(super) fn check(results: &ResultArgs) -> Result<()> {
+    let folder = results.csv.as_deref().and_then(Path::parent);
+    match folder.filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(folder) => Err(Error::argument("no such folder for the table").with_path(folder)),
+        None => Ok(()),
+    }
 }
 
 /// The means of each method, then the comparisons.
@@ -52,12 +77,7 @@ fn json(methods: &[(&str, &Evaluation)], metrics: &[MetricInfo]) -> Result<Strin
     Ok(text)
 }
 
-fn report(
-    folder: &std::path::Path,
-    methods: &[Method],
-    evaluations: &[Evaluation],
-    results: &ResultArgs,
-) -> Result<()> {
+fn report(folder: &Path, methods: &[Method], evaluations: &[Evaluation], results: &ResultArgs) -> Result<()> {
     let shown: Vec<ReportMethod<'_>> = methods
         .iter()
         .zip(evaluations)
