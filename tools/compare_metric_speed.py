@@ -20,6 +20,7 @@ ARGUMENTS.add_argument("reference")
 ARGUMENTS.add_argument("--threads", type=int, default=1)
 ARGUMENTS.add_argument("--runs", type=int, default=5)
 ARGUMENTS.add_argument("--rounds", type=int, default=3)
+ARGUMENTS.add_argument("--metrics", default="psnr,ssim,ssim-y,ms-ssim,niqe")
 ARGUMENTS.add_argument("--program", default="target/release/examples/speed")
 o = ARGUMENTS.parse_args()
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
@@ -88,6 +89,8 @@ def peer(function):
 print(f"{len(arrays)} pairs, {o.threads} threads, least of {o.rounds} x {o.runs} runs")
 print("metric    peer          peer ms   ours ms   ratio   peer score  our score")
 for metric, name, function in PEERS:
+    if metric not in o.metrics.split(","):
+        continue
     rounds = [(peer(function), ours(metric)) for _ in range(o.rounds)]
     (theirs, their_score), (own, own_score) = min(r[0] for r in rounds), min(r[1] for r in rounds)
     print(f"{metric:<9} {name:<12} {theirs * 1e3:8.3f}  {own * 1e3:8.3f}  {theirs / own:6.1f}  {their_score:10.4f} {own_score:10.4f}")

@@ -4,7 +4,7 @@ use gendr_image::{Planes, Resampling, Resize, Result};
 
 use crate::levels::level;
 
-/// A classic filter, with Pillow's numbers to the last bit.
+/// A classic filter, as Pillow has it, to within one 8-bit step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolation {
     /// Bicubic, a = -0.5.

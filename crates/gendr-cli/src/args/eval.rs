@@ -53,6 +53,10 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Measuring")]
     pub(crate) metrics: Vec<String>,
 
+    /// Folder with the weights of learned metrics, as safetensors; `--list-metrics` tells which
+    #[arg(long, value_name = "FOLDER", help_heading = "Measuring")]
+    pub(crate) weights: Option<PathBuf>,
+
     /// Tell what the metrics are, and leave
     #[arg(long, help_heading = "Measuring")]
     pub(crate) list_metrics: bool,

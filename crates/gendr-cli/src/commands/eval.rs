@@ -11,7 +11,7 @@ use gendr::{CancelFlag, Error, Result};
 use gendr_metrics::{EvaluateOptions, Evaluation, Pairing, pair_by_name};
 
 use crate::{args::EvalArgs, console::Console, interrupt, status::Status};
-use metrics::Chosen;
+use metrics::{Chosen, Given};
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Status> {
     if args.list_metrics {
@@ -28,7 +28,10 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Status> {
     }
     let reference = args.reference.as_deref().or(args.reference_option.as_deref());
     let input = args.input.as_deref();
-    let chosen = metrics::choose(&args.metrics, reference.is_some(), input.is_some())?;
+    let chosen = metrics::choose(
+        &args.metrics,
+        Given { reference: reference.is_some(), input: input.is_some(), weights: args.weights.as_deref() },
+    )?;
     let methods = methods(args, reference, input)?;
     Ok(score_methods(&methods, &chosen, args, &cancel)?.status)
 }
@@ -36,7 +39,10 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Status> {
 /// Restores a test set with every model, scores the results and writes tables beside them.
 fn restore_and_score(folder: &Path, args: &EvalArgs, cancel: &CancelFlag) -> Result<Status> {
     let plan = restore::Plan::new(folder, &args.restore)?;
-    let chosen = metrics::choose(&args.metrics, plan.has_reference(), true)?;
+    let chosen = metrics::choose(
+        &args.metrics,
+        Given { reference: plan.has_reference(), input: true, weights: args.weights.as_deref() },
+    )?;
     let restored = plan.run(args.threads, args.results.quiet, cancel)?;
     if cancel.is_cancelled() {
         return Ok(Status::Interrupted);
@@ -110,7 +116,10 @@ fn score_methods(
         several: methods.len() > 1,
         json: args.results.json,
     };
-    let mut complete = true;
+    let mut complete = chosen.refused.is_empty();
+    for error in &chosen.refused {
+        talk.console.error(error);
+    }
     for method in methods {
         complete &= talk.tell_unmatched(method);
     }

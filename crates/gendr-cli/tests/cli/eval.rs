@@ -223,3 +223,19 @@ fn a_set_that_is_not_as_said_is_refused() {
         assert!(stderr(&assert).contains(wanted), "{arguments}: {}", stderr(&assert));
     }
 }
+
+#[test]
+fn a_learned_metric_without_weights_is_refused_by_name_and_the_others_run() {
+    let root = folders();
+    let assert =
+        eval(root.path(), "near reference --metrics psnr,lpips-alex,dists --weights missing --json").code(1);
+    let said = stderr(&assert);
+    for metric in ["lpips-alex", "dists"] {
+        assert!(said.contains(&format!("error: {metric} cannot be computed: ")), "{said}");
+    }
+    assert!(said.contains(
+        "hint: give a folder with alexnet.safetensors and lpips-alex.safetensors: torchvision's AlexNet"
+    ));
+    assert!(json_lines(&assert)[5]["mean"]["psnr"].as_f64() > Some(20.0));
+    eval(root.path(), "near reference --metrics lpips-vgg").code(2);
+}
