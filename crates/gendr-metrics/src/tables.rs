@@ -116,8 +116,8 @@ fn csv_field(text: &str) -> String {
     }
 }
 
-/// A Markdown table of means, a line for each method; the best of several, and those that chance may have put behind it, in
-/// bold. Means are over the pictures that every method has a score for.
+/// A Markdown table of means, a line for each method; the best of several in bold, those that chance may have put behind it in
+/// italics. Means are over the pictures that every method has a score for.
 pub fn markdown_table(methods: &[(&str, &Evaluation)], metrics: &[MetricInfo]) -> String {
     let columns: Vec<Comparison> = metrics.iter().filter_map(|info| compare(methods, info)).collect();
     let titles: Vec<&str> = columns.iter().map(|column| column.metric.name).collect();
@@ -128,7 +128,12 @@ pub fn markdown_table(methods: &[(&str, &Evaluation)], metrics: &[MetricInfo]) -
             .map(|column| {
                 let method = &column.methods[index];
                 let mean = format!("{:.*}", column.metric.decimals, method.summary.mean);
-                if methods.len() > 1 && method.ties_with_best() { format!("**{mean}**") } else { mean }
+                match methods.len() {
+                    0 | 1 => mean,
+                    _ if method.best => format!("**{mean}**"),
+                    _ if method.ties_with_best() => format!("*{mean}*"),
+                    _ => mean,
+                }
             })
             .collect();
         table += &format!("| {} | {} |\n", name.replace('|', "\\|"), cells.join(" | "));

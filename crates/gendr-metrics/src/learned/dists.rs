@@ -70,7 +70,7 @@ impl Dists {
                 (value - MEAN[channel]) / DEVIATION[channel]
             });
             let mut features = vec![maps(picture, network_input(picture, |_, value| value))];
-            features.extend(self.backbone.walk(maps(picture, normalized))?);
+            features.extend(self.backbone.walk(&maps(picture, normalized))?);
             Ok(features)
         };
         let (a, b) = (features(output)?, features(reference)?);

@@ -117,14 +117,14 @@ impl Backbone {
         Ok(Self { stages, pooling, least_side })
     }
 
-    /// Walks through the stages; `see` gets the number and the maps of each.
+    /// The maps after each stage.
     ///
     /// # Errors
     /// An unsupported-picture error where the picture is too small.
-    pub(super) fn walk(&self, input: Maps) -> Result<Vec<Maps>> {
+    pub(super) fn walk(&self, input: &Maps) -> Result<Vec<Maps>> {
         let mut features: Vec<Maps> = Vec::with_capacity(self.stages.len());
         for (pooled, convolutions) in &self.stages {
-            let before = features.last().unwrap_or(&input);
+            let before = features.last().unwrap_or(input);
             let mut maps = if *pooled { pool(before, self.pooling) } else { before.clone() };
             for convolution in convolutions {
                 maps = convolution.forward(&maps)?;

@@ -75,7 +75,7 @@ impl Lpips {
                 const SCALE: [f32; 3] = [0.458, 0.448, 0.450];
                 (value * 2.0 - 1.0 - SHIFT[channel]) / SCALE[channel]
             });
-            self.backbone.walk(Maps { channels: 3, height: picture.height(), width: picture.width(), data })
+            self.backbone.walk(&Maps { channels: 3, height: picture.height(), width: picture.width(), data })
         };
         let (a, b) = (features(output)?, features(reference)?);
         Ok(a.iter().zip(&b).zip(&self.linear).map(|((a, b), weights)| distance(a, b, weights)).collect())
