@@ -2,6 +2,7 @@
 
 mod bench;
 mod degrade;
+mod eval;
 mod model;
 mod restore;
 mod train;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, BenchCommand, BenchRestoreArgs};
 pub(crate) use degrade::DegradeArgs;
+pub(crate) use eval::{EvalArgs, RestoreSetArgs, ResultArgs};
 pub(crate) use model::{ConvertArgs, InfoArgs, InitArgs, ModelArgs, ModelCommand, VerifyArgs};
 pub(crate) use restore::{RestoreArgs, TalkArgs};
 pub(crate) use train::TrainArgs;
@@ -30,6 +32,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Restore(Box<RestoreArgs>),
     Degrade(DegradeArgs),
+    Eval(Box<EvalArgs>),
     Model(ModelArgs),
     Bench(BenchArgs),
     Train(TrainArgs),

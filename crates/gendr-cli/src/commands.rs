@@ -3,6 +3,7 @@
 mod batch;
 mod bench;
 mod degrade;
+mod eval;
 mod model;
 mod restore;
 #[cfg(feature = "train")]
@@ -17,6 +18,7 @@ pub(crate) fn run(command: &Command) -> Result<Status> {
     match command {
         Command::Restore(args) => restore::run(args),
         Command::Degrade(args) => degrade::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Model(args) => model::run(&args.command),
         Command::Bench(args) => bench::run(args),
         #[cfg(feature = "train")]

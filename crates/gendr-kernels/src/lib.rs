@@ -27,6 +27,7 @@ mod matmul;
 mod moments;
 #[cfg(test)]
 mod noise;
+mod plain_loops;
 mod scratch;
 mod simd;
 mod winograd;
@@ -43,5 +44,6 @@ pub use matmul::{
     LinearShape, MatmulShape, linear, linear_backward_bias, linear_backward_input, linear_backward_weight,
     linear_geglu, matmul,
 };
+pub use plain_loops::{PlainLoops, vectorized};
 pub use scratch::release_scratch;
 pub use simd::{LEVEL_VARIABLE, Level, LevelError};

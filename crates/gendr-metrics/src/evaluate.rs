@@ -59,6 +59,11 @@ impl Evaluation {
         Summary::of(&self.scores(id))
     }
 
+    /// The pictures without any score; their notes say why.
+    pub fn failed(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.metrics.is_empty())
+    }
+
     /// The mean of each metric that has any score.
     pub fn means(&self) -> Scores {
         let mean = |info: &MetricInfo| {

@@ -6,13 +6,16 @@
 //!
 //! For one pair call a metric ([`psnr()`], [`Ssim::score`], [`Niqe::score`] ...). For folders, match the files with
 //! [`pair_by_name`], score them with [`evaluate`], which keeps a few pictures in memory at a time, and hand the
-//! [`Evaluation`] to [`write_json_lines`], [`write_csv`], [`markdown_table`], [`compare`] or
+//! [`Evaluation`] to [`text_table`], [`json_total`], [`write_csv`], [`markdown_table`], [`compare`] or
 //! [`write_report`].
 
 mod color_error;
 mod compare;
+mod dataset;
 mod detail;
 mod evaluate;
+mod interpolation;
+mod learned;
 mod levels;
 mod metric;
 mod niqe;
@@ -25,13 +28,17 @@ mod ssim;
 mod ssimulacra2;
 mod statistics;
 mod tables;
+mod text_table;
 mod window;
 
 pub use color_error::{COLOR_BLOCK, block_color_error, color_error};
 pub use compare::{Comparison, MethodComparison, SIGNIFICANCE, compare};
+pub use dataset::{Dataset, DatasetPicture, Layout};
 pub use detail::{DetailScores, detail_scores};
 pub use evaluate::{EvaluateOptions, Evaluation, REFERENCE_MARGIN, Row, evaluate, evaluate_pair};
 pub use gendr_image::{Error, ErrorKind, Result};
+pub use interpolation::{Interpolation, shrink_reference};
+pub use learned::{Dists, Lpips, Weights, learned_metric, learned_metrics};
 pub use levels::{Luma, crop_border};
 pub use metric::{Direction, Metric, MetricInfo, Needs, built_in_metric, built_in_metrics};
 pub use niqe::{Niqe, NiqeModel};
@@ -43,4 +50,5 @@ pub use scores::Scores;
 pub use ssim::{Ssim, ms_ssim};
 pub use ssimulacra2::ssimulacra2;
 pub use statistics::{PairedDifference, Summary};
-pub use tables::{markdown_table, write_csv, write_json_lines};
+pub use tables::{json_row, json_total, markdown_table, write_csv};
+pub use text_table::text_table;

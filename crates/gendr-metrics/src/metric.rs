@@ -4,8 +4,8 @@ use gendr_image::{Error, Result};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    Niqe, Ssim, block_color_error, color_error, low_resolution_psnr, ms_ssim, psnr, psnr::psnr_of_luma,
-    sample::Sample, ssimulacra2,
+    Niqe, Ssim, block_color_error, color_error, learned_metrics, low_resolution_psnr, ms_ssim, psnr,
+    psnr::psnr_of_luma, sample::Sample, ssimulacra2,
 };
 
 /// Which values are good.
@@ -127,7 +127,8 @@ pub fn built_in_metric(id: &str) -> Result<Box<dyn Metric>> {
     match PLAIN.iter().find(|metric| metric.info.id == id) {
         Some(metric) => Ok(Box::new(metric)),
         None => {
-            let ids: Vec<&str> = built_in_metrics().iter().map(|info| info.id).collect();
+            let ids: Vec<&str> =
+                built_in_metrics().iter().chain(&learned_metrics()).map(|info| info.id).collect();
             Err(Error::argument(format!("there is no metric {id}"))
                 .with_hint(format!("known are {}", ids.join(", "))))
         }

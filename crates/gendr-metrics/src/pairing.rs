@@ -116,11 +116,7 @@ struct Names {
 
 impl Names {
     fn of(folder: &Path) -> Result<Self> {
-        let mut files = Vec::new();
-        collect(folder, DEPTH, &mut files)?;
-        if files.is_empty() {
-            return Err(Error::input("no picture in this folder").at(folder));
-        }
+        let files = pictures_in(folder)?;
         let mut exact = BTreeMap::<String, Vec<PathBuf>>::new();
         for file in files {
             let inside = file.strip_prefix(folder).unwrap_or(&file).with_extension("");
@@ -148,6 +144,16 @@ impl Names {
             _ => None,
         }
     }
+}
+
+/// The picture files under a folder, in the order of names; hidden ones are passed over.
+pub(crate) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(folder, DEPTH, &mut files)?;
+    if files.is_empty() {
+        return Err(Error::input("no picture in this folder").at(folder));
+    }
+    Ok(files)
 }
 
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
@@ -182,7 +188,7 @@ fn is_picture(path: &Path) -> bool {
 }
 
 /// The name in lower case without endings of versions.
-fn without_version(name: &str) -> String {
+pub(crate) fn without_version(name: &str) -> String {
     let mut name = name.to_lowercase();
     while let Some(shorter) = strip_version(&name) {
         name = shorter.to_owned();

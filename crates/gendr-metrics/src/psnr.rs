@@ -1,6 +1,7 @@
 //! Peak signal-to-noise ratio.
 
 use gendr_image::{Planes, Resampling, Result, resize};
+use gendr_kernels::{PlainLoops, vectorized};
 use rayon::prelude::*;
 
 use crate::levels::{CHUNK, Levels, Luma, check_pair, check_shapes};
@@ -69,21 +70,36 @@ fn mean_squared_difference<T: Copy + Into<f64> + Sync>(a: &[T], b: &[T]) -> f64 
     sums.iter().sum::<f64>() / a.len() as f64
 }
 
-/// Eight running sums, because a single one would wait for every addition.
 fn sum_of_squared_differences<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
-    let square = |(a, b): (&T, &T)| {
-        let difference = (*a).into() - (*b).into();
-        difference * difference
-    };
-    let (a_parts, a_rest) = a.as_chunks::<8>();
-    let (b_parts, b_rest) = b.as_chunks::<8>();
-    let mut sums = [0.0; 8];
-    for (a, b) in a_parts.iter().zip(b_parts) {
-        for (sum, pair) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += square(pair);
+    vectorized(SquaredDifferences { a, b })
+}
+
+struct SquaredDifferences<'a, T> {
+    a: &'a [T],
+    b: &'a [T],
+}
+
+impl<T: Copy + Into<f64>> PlainLoops for SquaredDifferences<'_, T> {
+    type Output = f64;
+
+    /// Many running sums, because a single one would wait for every addition.
+    #[inline(always)]
+    fn run(self) -> f64 {
+        const SUMS: usize = 32;
+        let square = |a: T, b: T| {
+            let difference = a.into() - b.into();
+            difference * difference
+        };
+        let (a_parts, a_rest) = self.a.as_chunks::<SUMS>();
+        let (b_parts, b_rest) = self.b.as_chunks::<SUMS>();
+        let mut sums = [0.0; SUMS];
+        for (a, b) in a_parts.iter().zip(b_parts) {
+            for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+                *sum += square(a, b);
+            }
         }
+        sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(&a, &b)| square(a, b)).sum::<f64>()
     }
-    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(square).sum::<f64>()
 }
 
 #[cfg(test)]

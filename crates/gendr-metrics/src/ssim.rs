@@ -1,6 +1,7 @@
 //! Structural similarity, at one scale and at several.
 
 use gendr_image::{Error, Planes, Result};
+use gendr_kernels::{PlainLoops, vectorized};
 use rayon::prelude::*;
 
 use crate::{
@@ -145,8 +146,6 @@ impl RowFilter {
 
     /// Sums over the windows whose top row is `y`.
     fn row(&mut self, pair: &SumAndDifference, taps: &[f64], y: usize, clipped: bool) -> Similarity {
-        const C1: f64 = 0.01 * 255.0 * (0.01 * 255.0);
-        const C2: f64 = 0.03 * 255.0 * (0.03 * 255.0);
         let square = |value: f64| value * value;
         let [sum, difference, sum_square, difference_square] = &mut self.moments;
         for (plane, mean, mean_square) in
@@ -157,18 +156,49 @@ impl RowFilter {
             across_rows(taps, |tap| plane.row(y + tap), square, &mut self.flat);
             along_row(taps, &self.flat, mean_square);
         }
-        let [sum, difference, sum_square, difference_square] = &self.moments;
-        let mut total = Similarity { full: 0.0, contrast_structure: 0.0 };
-        for ((&s, &d), (&ss, &dd)) in sum.iter().zip(difference).zip(sum_square.iter().zip(difference_square))
-        {
-            let (s, d) = (s * s, d * d);
-            let contrast_structure = ((ss - dd - (s - d)) / 2.0 + C2) / ((ss + dd - (s + d)) / 2.0 + C2);
-            let contrast_structure = if clipped { contrast_structure.max(0.0) } else { contrast_structure };
-            total.full += contrast_structure * ((s - d) / 2.0 + C1) / ((s + d) / 2.0 + C1);
-            total.contrast_structure += contrast_structure;
-        }
-        total
+        vectorized(Map { moments: &self.moments, clipped })
     }
+}
+
+/// Sums of the map of similarity over a row of windows.
+struct Map<'a> {
+    moments: &'a [Vec<f64>; 4],
+    clipped: bool,
+}
+
+impl PlainLoops for Map<'_> {
+    type Output = Similarity;
+
+    #[inline(always)]
+    fn run(self) -> Similarity {
+        /// Sums side by side, so that additions need not wait for each other.
+        const LANES: usize = 16;
+        let [sum, difference, sum_square, difference_square] = self.moments;
+        let (mut full, mut contrast_structure) = ([0.0; LANES], [0.0; LANES]);
+        let parts = sum.chunks(LANES).zip(difference.chunks(LANES));
+        for ((s, d), (ss, dd)) in parts.zip(sum_square.chunks(LANES).zip(difference_square.chunks(LANES))) {
+            let sums = full.iter_mut().zip(&mut contrast_structure);
+            for (((full, contrast_structure), (&s, &d)), (&ss, &dd)) in
+                sums.zip(s.iter().zip(d)).zip(ss.iter().zip(dd))
+            {
+                let [luminance, contrast] = similarity([s, d, ss, dd], self.clipped);
+                *full += contrast * luminance;
+                *contrast_structure += contrast;
+            }
+        }
+        Similarity { full: full.iter().sum(), contrast_structure: contrast_structure.iter().sum() }
+    }
+}
+
+/// The luminance and the contrast-structure term of a window, from the means of sum, difference and their squares.
+#[inline(always)]
+fn similarity([s, d, ss, dd]: [f64; 4], clipped: bool) -> [f64; 2] {
+    const C1: f64 = 0.01 * 255.0 * (0.01 * 255.0);
+    const C2: f64 = 0.03 * 255.0 * (0.03 * 255.0);
+    let (s, d) = (s * s, d * d);
+    let contrast = ((ss - dd - (s - d)) / 2.0 + C2) / ((ss + dd - (s + d)) / 2.0 + C2);
+    let luminance = ((s - d) / 2.0 + C1) / ((s + d) / 2.0 + C1);
+    [luminance, if clipped { contrast.max(0.0) } else { contrast }]
 }
 
 /// 2x2 means. An odd side counts a zero before its first pixel.

@@ -8,9 +8,9 @@ use crate::levels::check_pair;
 /// SSIMULACRA2 version 2.1 (Cloudinary), by the crate `ssimulacra2`, of sRGB pictures.
 ///
 /// At most 100, higher is better; 90 cannot be told from the reference side by side, 70 is high quality, 30 low, below 0
-/// very strong distortion. It is built for compression and favours blurry restorations. Single precision and the recursive
-/// blur of the original, zeros outside the picture: on good pictures within 0.04 of double precision with a truncated
-/// Gaussian, on very blurry ones within 0.8. Programs that mirror the picture at its sides differ by up to 5.
+/// very strong distortion. It is built for compression and favours blurry restorations. Single precision and the
+/// recursive blur of the original, zeros outside the picture: within 0.04 of double precision. Programs that blur with a
+/// truncated Gaussian instead differ by up to 2, and by up to 5 where they mirror the picture at its sides.
 ///
 /// # Errors
 /// Where the pictures differ in shape, are neither grey nor colour, hold values that are not finite, or have a side

@@ -1,5 +1,6 @@
 //! Gaussian windows and separable filtering.
 
+use gendr_kernels::{PlainLoops, vectorized};
 use rayon::prelude::*;
 
 use crate::levels::Levels;
@@ -40,6 +41,9 @@ pub(crate) fn gaussian(radius: usize, sigma: f64) -> Vec<f64> {
     weights.iter().map(|weight| weight / sum).collect()
 }
 
+/// Columns whose sums are kept in registers while the taps are walked.
+const COLUMNS: usize = 16;
+
 /// Filters rows of equal length into one: `output[x] = sum of taps[j] * value(rows(j)[x])`, for symmetric taps.
 pub(crate) fn across_rows<'a>(
     taps: &[f64],
@@ -47,14 +51,47 @@ pub(crate) fn across_rows<'a>(
     value: impl Fn(f64) -> f64,
     output: &mut [f64],
 ) {
-    let radius = taps.len() / 2;
-    for (sum, &middle) in output.iter_mut().zip(rows(radius)) {
-        *sum = taps[radius] * value(middle);
-    }
-    for (tap, &weight) in taps[..radius].iter().enumerate() {
-        let (above, below) = (rows(tap), rows(2 * radius - tap));
-        for ((sum, &a), &b) in output.iter_mut().zip(above).zip(below) {
-            *sum += weight * (value(a) + value(b));
+    let length = output.len();
+    let rows: Vec<&[f64]> = (0..taps.len()).map(|tap| &rows(tap)[..length]).collect();
+    vectorized(AcrossRows { taps, rows: &rows, value, output });
+}
+
+/// The loops of [`across_rows`].
+struct AcrossRows<'a, V> {
+    taps: &'a [f64],
+    rows: &'a [&'a [f64]],
+    value: V,
+    output: &'a mut [f64],
+}
+
+impl<V: Fn(f64) -> f64> PlainLoops for AcrossRows<'_, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let radius = self.taps.len() / 2;
+        let (blocks, rest) = self.output.as_chunks_mut::<COLUMNS>();
+        let done = blocks.len() * COLUMNS;
+        for (index, block) in blocks.iter_mut().enumerate() {
+            let part = |row: usize| &self.rows[row].as_chunks::<COLUMNS>().0[index];
+            let mut sums = [0.0; COLUMNS];
+            for (sum, &middle) in sums.iter_mut().zip(part(radius)) {
+                *sum = self.taps[radius] * (self.value)(middle);
+            }
+            for tap in 0..radius {
+                let weight = self.taps[tap];
+                for ((sum, &a), &b) in sums.iter_mut().zip(part(tap)).zip(part(2 * radius - tap)) {
+                    *sum += weight * ((self.value)(a) + (self.value)(b));
+                }
+            }
+            *block = sums;
+        }
+        for (x, sum) in (done..).zip(rest) {
+            let value = |row: usize| (self.value)(self.rows[row][x]);
+            *sum = self.taps[radius] * value(radius);
+            for tap in 0..radius {
+                *sum += self.taps[tap] * (value(tap) + value(2 * radius - tap));
+            }
         }
     }
 }

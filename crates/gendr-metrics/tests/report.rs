@@ -69,38 +69,90 @@ fn the_page_needs_nothing_else_and_shows_everything() {
     assert!(page.contains("<strong>") && !page.contains("NaN"));
 }
 
+/// What a visitor does with the keyboard, and what the page shows then, as text that a browser prints.
+#[cfg(feature = "interop")]
+const VISIT: &str = r#"<script>
+const one = document.querySelector(".case"), compare = one.querySelector(".compare");
+const crops = () => [...one.querySelectorAll(".crop img")].map(image => image.style.width + " " + image.style.left);
+const press = (element, key) => element.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+const told = { focus: compare.tabIndex, before: crops() };
+press(compare, "ArrowRight"); press(compare, "+");
+told.after = crops();
+const split = one.querySelector(".split");
+split.value = 20; split.dispatchEvent(new Event("input"));
+told.split = compare.style.getPropertyValue("--split");
+const left = one.querySelector(".left");
+left.value = left.options.length - 1; left.dispatchEvent(new Event("change"));
+told.left = compare.querySelector(".over").alt;
+const heading = document.querySelector(".sortable th:nth-child(2)");
+const order = () => [...heading.closest("table").rows].slice(1).map(row => Number(row.cells[1].textContent));
+press(heading, "Enter"); told.up = order();
+press(heading, "Enter"); told.down = order();
+told.overflow = document.documentElement.scrollWidth > innerWidth;
+document.documentElement.dataset.told = JSON.stringify(told);
+</script>"#;
+
+/// Headless Chromium on a page.
+#[cfg(feature = "interop")]
+fn chromium(root: &Path, page: &Path, arguments: &[&str]) -> String {
+    let profile = format!("--user-data-dir={}", root.join("profile").display());
+    let mut command = std::process::Command::new("chromium");
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", &profile]);
+    let output = command.args(arguments).arg(format!("file://{}", page.display())).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[cfg(feature = "interop")]
+#[test]
+fn the_page_obeys_the_keyboard() {
+    let root = tempfile::tempdir().unwrap();
+    let page = report(root.path());
+    let visited = root.path().join("visited.html");
+    fs::write(&visited, page.replace("</html>", &format!("{VISIT}</html>"))).unwrap();
+    let document = chromium(root.path(), &visited, &["--dump-dom", "--window-size=400,900"]);
+    let told = document.split("data-told=\"").nth(1).unwrap().split('"').next().unwrap();
+    let told: serde_json::Value = serde_json::from_str(&told.replace("&quot;", "\"")).unwrap();
+    assert_eq!(told["focus"], 0);
+    for (time, wanted) in [("before", "400% -150%"), ("after", "500% -212.5%")] {
+        let crops = told[time].as_array().unwrap();
+        assert_eq!(crops.len(), 3);
+        assert!(crops.iter().all(|crop| *crop == wanted), "{time}: {crops:?}");
+    }
+    assert_eq!((&told["split"], &told["left"]), (&"20%".into(), &told["left"]));
+    assert!(
+        told["left"].as_str().unwrap().starts_with("far &amp; wide")
+            || told["left"].as_str().unwrap().starts_with("far & wide")
+    );
+    let numbers = |key: &str| -> Vec<f64> {
+        told[key].as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect()
+    };
+    let (up, mut down) = (numbers("up"), numbers("down"));
+    assert!(up.len() == NAMES.len() && up.is_sorted(), "{up:?}");
+    down.reverse();
+    assert_eq!(up, down);
+    assert_eq!(told["overflow"], false, "a narrow window scrolls sideways");
+}
+
 /// Opens the page in Chromium, runs its script and looks at the picture of it.
 #[cfg(feature = "interop")]
 #[test]
 fn the_page_opens_in_a_browser() {
-    use std::process::Command;
-
     let root = tempfile::tempdir().unwrap();
     report(root.path());
-    let page = format!("file://{}", root.path().join("report/index.html").display());
+    let page = root.path().join("report/index.html");
     let shot = root.path().join("page.png");
-    let run = |arguments: &[&str]| {
-        let profile = format!("--user-data-dir={}", root.path().join("profile").display());
-        let mut command = Command::new("chromium");
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", &profile]);
-        let output = command.args(arguments).arg(&page).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let document = run(&["--dump-dom"]);
+    let document = chromium(root.path(), &page, &["--dump-dom"]);
     assert!(document.contains("data-ready="), "the script stopped");
     assert!(
         document.contains("class=\"over\" alt=\"near")
             && document.contains("class=\"under\" alt=\"reference\"")
     );
     let mut papers = Vec::new();
-    for scheme in ["light", "dark"] {
-        let dark = if scheme == "dark" {
-            "--blink-settings=preferredColorScheme=0"
-        } else {
-            "--blink-settings=preferredColorScheme=1"
-        };
-        run(&[&format!("--screenshot={}", shot.display()), "--window-size=1200,2400", dark]);
+    for scheme in ["1", "0"] {
+        let scheme = format!("--blink-settings=preferredColorScheme={scheme}");
+        let to = format!("--screenshot={}", shot.display());
+        chromium(root.path(), &page, &[&to, "--window-size=1200,2400", &scheme]);
         let picture = gendr_image::read(&shot, &gendr_image::Limits::default()).unwrap().color;
         let distinct: std::collections::BTreeSet<u32> =
             picture.data().iter().map(|value| value.to_bits()).collect();

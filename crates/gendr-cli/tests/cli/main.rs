@@ -3,6 +3,7 @@
 
 mod bad_models;
 mod bad_pictures;
+mod eval;
 mod model;
 mod pictures;
 mod restore;

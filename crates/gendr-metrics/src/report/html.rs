@@ -49,16 +49,17 @@ pub(super) fn head(title: &str) -> String {
 /// The table of means, and what the metrics are.
 pub(super) fn means(columns: &[Comparison], methods: &[ReportMethod<'_>]) -> String {
     let mut html = String::from(
-        "<section><h2>Means</h2>\n<div class=\"wide\"><table>\n<tr><th scope=\"col\">Method</th>",
+        "<section><h2>Means</h2>\n<div class=\"wide\"><table>\n<tr><th scope=\"col\">Metric</th>",
     );
-    for column in columns {
-        html += &metric_heading(&column.metric);
+    for method in methods {
+        _ = write!(html, "<th scope=\"col\">{}</th>", Escaped(method.name));
     }
     html += "</tr>\n";
-    for (index, method) in methods.iter().enumerate() {
-        _ = write!(html, "<tr><th scope=\"row\">{}</th>", Escaped(method.name));
-        for column in columns {
-            html += &mean_cell(column, &column.methods[index], methods.len() > 1);
+    for column in columns {
+        html += "<tr>";
+        html += &metric_heading(&column.metric, "row");
+        for method in &column.methods {
+            html += &mean_cell(column, method, methods.len() > 1);
         }
         html += "</tr>\n";
     }
@@ -92,14 +93,14 @@ fn words(direction: Direction) -> &'static str {
     }
 }
 
-fn metric_heading(metric: &MetricInfo) -> String {
+fn metric_heading(metric: &MetricInfo, scope: &str) -> String {
     let arrow = match metric.direction {
         Direction::Higher => '\u{2191}',
         Direction::Lower => '\u{2193}',
         Direction::Zero => '0',
     };
     format!(
-        "<th scope=\"col\" title=\"{}\">{} <span title=\"{}\">{arrow}</span></th>",
+        "<th scope=\"{scope}\" title=\"{}\">{} <span title=\"{}\">{arrow}</span></th>",
         Escaped(metric.definition),
         Escaped(metric.name),
         words(metric.direction)
@@ -167,9 +168,9 @@ pub(super) fn case(case: &Case<'_>, pictures: &[Shown]) -> String {
         "<article class=\"case\" style=\"--ratio:{}/{}\">\n<h3>{}</h3><p>{}</p>\n\
          <p class=\"choice\"><label>Left <select class=\"left\">{}</select></label> \
          <label>Right <select class=\"right\">{}</select></label></p>\n\
-         <div class=\"compare\" tabindex=\"0\" role=\"group\" aria-label=\"{} compared; arrow keys move the crops\">\
+         <div class=\"stage\"><div class=\"large\"><div class=\"compare\" tabindex=\"0\" role=\"group\" aria-label=\"{} compared; arrow keys move the crops\">\
          <img class=\"under\" alt=\"\"><img class=\"over\" alt=\"\"><span class=\"line\"></span><span class=\"lens\"></span></div>\n\
-         <input type=\"range\" class=\"split\" min=\"0\" max=\"100\" step=\"0.5\" value=\"50\" aria-label=\"Divider between left and right\">\n\
+         <input type=\"range\" class=\"split\" min=\"0\" max=\"100\" step=\"0.5\" value=\"50\" aria-label=\"Divider between left and right\"></div>\n\
          <div class=\"crops\">\n",
         first.width,
         first.height,
@@ -188,7 +189,7 @@ pub(super) fn case(case: &Case<'_>, pictures: &[Shown]) -> String {
             picture.address, picture.width, picture.height
         );
     }
-    html + "</div></article>\n"
+    html + "</div></div></article>\n"
 }
 
 /// Every score of every method.
@@ -203,7 +204,7 @@ pub(super) fn all_scores(methods: &[ReportMethod<'_>]) -> String {
             evaluation.rows.len()
         );
         for metric in &evaluation.metrics {
-            html += &metric_heading(metric);
+            html += &metric_heading(metric, "col");
         }
         html += "<th scope=\"col\">Notes</th></tr>\n";
         for row in &evaluation.rows {
