@@ -14,7 +14,7 @@ use crate::{
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
 };
 use burn::tensor::{Device, Tensor};
-use gendr_model::{Description, Family, Precision, StoredModel, Unet, UnetConfig, Weights, initialize};
+use gendr_model::{Description, Family, Pass, Precision, StoredModel, Unet, UnetConfig, Weights, initialize};
 use std::path::{Path, PathBuf};
 
 const UNET: &str = "unet";
@@ -146,7 +146,8 @@ impl Base<'_> {
                 found = Some(x.clone());
             }
         };
-        let prediction = networks.unet.forward_observed(noisy, &conditioning, Some(&mut observe));
+        let prediction =
+            networks.unet.forward_pass(noisy, &conditioning, &mut Pass::whole().observed(&mut observe));
         let aligned = networks.projector.as_ref().zip(found);
         let alignment = aligned.map(|(projector, x)| alignment_loss(projector.forward(x), tokens(feature)));
         Ok((denoising_loss(prediction, noise), alignment))

@@ -13,7 +13,7 @@ use crate::{
     trainer::Scores,
 };
 use burn::{module::Module, tensor::Tensor};
-use gendr_model::Unet;
+use gendr_model::{Pass, Unet};
 
 /// The layer whose output the discriminator looks at.
 const JUDGED: &str = "mid_block";
@@ -125,7 +125,7 @@ impl Distill<'_> {
             ALIGNED => aligned = Some(x.clone()),
             _ => (),
         };
-        let noise = unet.forward_observed(noisy, &conditioning, Some(&mut observe));
+        let noise = unet.forward_pass(noisy, &conditioning, &mut Pass::whole().observed(&mut observe));
         Ok(Prediction { noise, judged, aligned })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{Result, distill::Head};
 use burn::tensor::Tensor;
-use gendr_model::{Unet, ops};
+use gendr_model::{Pass, Unet, ops};
 
 /// The layer whose output the head looks at.
 const JUDGED: &str = "mid_block";
@@ -31,7 +31,7 @@ impl Judge {
                 feature = Some(x.clone());
             }
         };
-        let output = self.unet.forward_observed(x, &conditioning, Some(&mut observe));
+        let output = self.unet.forward_pass(x, &conditioning, &mut Pass::whole().observed(&mut observe));
         Ok(head.forward(feature.unwrap_or(output)))
     }
 }

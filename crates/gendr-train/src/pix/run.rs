@@ -24,8 +24,8 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use gendr_model::{
-    Description, Family, OneStep, PixConfig, PixOutput, Precision, StoredModel, Unet, UnetConfig, Weights,
-    initialize, ops,
+    Description, Family, GuidedPass, OneStep, PixConfig, PixOutput, Precision, StoredModel, Unet, UnetConfig,
+    Weights, initialize, ops,
 };
 use std::{
     collections::BTreeMap,
@@ -156,7 +156,9 @@ impl<'a> Pix<'a> {
         let conditioning = unet.condition(&[self.one_step.timestep], told)?;
         Ok(match self.config.target {
             Target::Latent => unet.forward(ops::pixel_unshuffle(enlarged, self.config.patch), &conditioning),
-            Target::Picture => self.pix().forward(unet, enlarged, &conditioning, None),
+            Target::Picture => {
+                self.pix().forward(unet, enlarged, &conditioning, None, &mut GuidedPass::whole())
+            }
         })
     }
 
