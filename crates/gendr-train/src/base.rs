@@ -7,6 +7,6 @@ mod config;
 mod run;
 mod start;
 
-pub use config::{AlignmentConfig, BaseConfig, UnetShape, UnetSource};
+pub use config::{AlignmentConfig, BaseConfig, UnetSource};
 pub(crate) use run::ALIGNED;
 pub use run::run;

@@ -5,6 +5,8 @@ use crate::{
     pairs::{Pairs, PairsConfig, Teacher, load_or_make, pairs_folder, to_planes},
     photos::{Photos, Split},
     progress::Progress,
+    regress::TeacherConfig,
+    teacher::RealEsrgan,
     trainer::{DataConfig, Paths},
 };
 use burn::tensor::{Device, Tensor, TensorData};
@@ -36,11 +38,31 @@ pub(crate) fn read_pairs(
     progress: &dyn Progress,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Pairs> {
-    let degradation = data.degradation()?;
+    let degradations = data.degradations()?;
     let photos = Photos::list(&data.photos, &paths.data, split)?;
-    let pairs = PairsConfig { seed, photos: &data.photos, degradation: &degradation };
+    let pairs = PairsConfig { seed, photos: &data.photos, degradations: &degradations, scale: data.scale };
     let folder = pairs_folder(&paths.cache, &pairs, &photos)?;
     load_or_make(&folder, &pairs, &photos, teacher, count, progress, cancelled)
+}
+
+/// Reads the pairs to learn from, with a teacher's results if there is one, and `held_out` others without.
+pub(crate) fn read_taught(
+    source: (u64, &DataConfig),
+    held_out: usize,
+    teacher: Option<&TeacherConfig>,
+    paths: &Paths,
+    progress: &dyn Progress,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(Pairs, Pairs)> {
+    let teacher = match teacher {
+        Some(teacher) => Some(RealEsrgan::open(&paths.data.join(&teacher.weights))?),
+        None => None,
+    };
+    let teacher = teacher.as_ref().map(|teacher| ("x4plus", teacher as &dyn Teacher));
+    let training = (Split::Training, source.1.pairs);
+    let training = read_pairs(source, paths, training, teacher, progress, cancelled)?;
+    let held_out = (Split::Validation, held_out);
+    Ok((training, read_pairs(source, paths, held_out, None, progress, cancelled)?))
 }
 
 /// Reads the pairs to learn from and `held_out` others, without a teacher.
@@ -51,10 +73,7 @@ pub(crate) fn read_both(
     progress: &dyn Progress,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(Pairs, Pairs)> {
-    let training = (Split::Training, source.1.pairs);
-    let training = read_pairs(source, paths, training, None, progress, cancelled)?;
-    let held_out = (Split::Validation, held_out);
-    Ok((training, read_pairs(source, paths, held_out, None, progress, cancelled)?))
+    read_taught(source, held_out, None, paths, progress, cancelled)
 }
 
 impl Pairs {
@@ -70,6 +89,19 @@ impl Pairs {
     /// The sharp crops of `picks`: `[n, 3, side, side]` in `[-1, 1]`.
     pub(crate) fn sharp(&self, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
         self.batch(picks, device, |pick| turned(&self.high(pick.pair)?, pick.turn))
+    }
+
+    /// What `picks` should become: `share` of the teacher's results, the rest sharp. `[n, 3, side, side]` in `[-1, 1]`.
+    pub(crate) fn targets(&self, picks: &[Pick], share: f64, device: &Device) -> Result<Tensor<4>> {
+        self.batch(picks, device, |pick| {
+            let mut target = self.high(pick.pair)?;
+            if share > 0.0 {
+                let taught = self.teacher(pick.pair)?;
+                let values = target.data_mut().iter_mut().zip(taught.data());
+                values.for_each(|(value, taught)| *value += share as f32 * (taught - *value));
+            }
+            turned(&target, pick.turn)
+        })
     }
 
     /// Pictures of the size of the sharp crops as a batch, from `[0, 1]` to `[-1, 1]`.

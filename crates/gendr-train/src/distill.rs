@@ -7,8 +7,11 @@ mod networks;
 mod run;
 mod score;
 mod step;
+mod teach_generator;
 
-pub use config::{DistillConfig, DistillLossConfig, Method, NetworkConfig, RealConfig};
+pub use config::{
+    AnchorConfig, DiscriminatorConfig, DistillConfig, DistillLossConfig, Method, NetworkConfig, RealConfig,
+};
 pub(crate) use networks::Head;
 pub use run::run;
 pub use score::{ScoreLoss, ScoreTerms, Weighting, fisher_divergence, sample_weight, score_product};

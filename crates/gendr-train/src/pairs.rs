@@ -24,6 +24,8 @@ const BLOCK: usize = 128;
 /// What a photograph, a place in it and a degradation are drawn from, apart from each other.
 const PICTURE_STREAM: u64 = 0x7069_6374;
 const DEGRADATION_STREAM: u64 = 0x6465_6772;
+/// What the choice among several degradations is drawn from.
+const CHOICE_STREAM: u64 = 0x6d69_7865;
 
 /// Turns a degraded crop into what the student should make of it: `[0, 1]` to `[0, 1]`, larger by the scale.
 pub(crate) trait Teacher {
@@ -36,7 +38,9 @@ pub(crate) trait Teacher {
 pub(crate) struct PairsConfig<'a> {
     pub(crate) seed: u64,
     pub(crate) photos: &'a PhotosConfig,
-    pub(crate) degradation: &'a DegradationConfig,
+    /// With their shares.
+    pub(crate) degradations: &'a [(f64, DegradationConfig)],
+    pub(crate) scale: usize,
 }
 
 /// Pairs in memory, 8 bits a value, `[3, side, side]` each.
@@ -72,7 +76,7 @@ pub(crate) fn load_or_make(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Pairs> {
     let high_side = config.photos.crop;
-    let low_side = high_side / config.degradation.scale;
+    let low_side = high_side / config.scale;
     let mut pairs = Pairs { count, low_side, high_side, ..Pairs::default() };
     for block in 0..count.div_ceil(BLOCK) {
         let path = folder.join(format!("pairs-{block:05}.safetensors"));
@@ -158,8 +162,10 @@ fn make_pair(
     let mut draws = Draws::new(config.seed ^ PICTURE_STREAM, index as u64);
     photos.pick(&mut draws);
     let high = photos.cut(photo, &mut draws)?;
+    let shares: Vec<f64> = config.degradations.iter().map(|(share, _)| *share).collect();
+    let chosen = Draws::new(config.seed ^ CHOICE_STREAM, index as u64).pick(&shares);
     let recipe = Recipe::draw(
-        config.degradation,
+        &config.degradations[chosen].1,
         config.seed ^ DEGRADATION_STREAM,
         index as u64,
         high.height(),
@@ -235,9 +241,9 @@ mod tests {
 
     fn make(root: &Path, seed: u64, count: usize, teacher: &Repeat) -> Result<Pairs> {
         let photos_config = PhotosConfig { folders: vec!["photos".into()], crop: 32, candidates: 2 };
-        let degradation = DegradationConfig::preset("first-order", 4)?;
+        let degradations = [(1.0, DegradationConfig::preset("first-order", 4)?)];
         let photos = Photos::list(&photos_config, root, Split::Training)?;
-        let config = PairsConfig { seed, photos: &photos_config, degradation: &degradation };
+        let config = PairsConfig { seed, photos: &photos_config, degradations: &degradations, scale: 4 };
         let folder = pairs_folder(&root.join("cache"), &config, &photos)?;
         load_or_make(&folder, &config, &photos, Some(("repeat", teacher)), count, &Silent, &|| false)
     }

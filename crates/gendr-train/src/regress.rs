@@ -6,4 +6,5 @@ mod run;
 mod student;
 
 pub use config::{LossConfig, ModelConfig, RegressConfig, TeacherConfig, TrainingConfig};
+pub(crate) use losses::loss;
 pub use run::run;

@@ -5,7 +5,7 @@ mod part;
 mod run;
 mod state;
 
-pub use config::{CheckpointConfig, DataConfig, Paths, StepsConfig, ValidationConfig};
+pub use config::{CheckpointConfig, DataConfig, Paths, Presets, StepsConfig, ValidationConfig};
 pub(crate) use config::{Rule, check_rules, one};
 pub use part::{Part, PartConfig};
 pub use run::Report;

@@ -4,7 +4,6 @@
 //! ratio of the two gradients at the decoded picture, not at the last layer: the graph behind it is then walked once.
 
 mod config;
-mod discriminator;
 mod run;
 
 pub use config::{AutoencoderConfig, VaeConfig, VaeLossConfig};

@@ -5,6 +5,7 @@ use crate::{
     Error, NoiseSchedule, Result, Schedule, alignment_loss,
     batches::{Pick, picks, read_both},
     denoising_loss, files,
+    latent_space::LatentSpace,
     latents::FrozenAutoencoder,
     noise::{Stream, diffusion, draws},
     pairs::Pairs,
@@ -14,7 +15,7 @@ use crate::{
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
 };
 use burn::tensor::{Device, Tensor};
-use gendr_model::{Description, Family, Pass, Precision, StoredModel, Unet, UnetConfig, Weights, initialize};
+use gendr_model::{Description, Pass, Precision, StoredModel, Unet, UnetConfig, Weights, initialize};
 use std::path::{Path, PathBuf};
 
 const UNET: &str = "unet";
@@ -25,7 +26,7 @@ pub(crate) const ALIGNED: &str = "down_blocks.0";
 /// Steps of the schedule.
 const TIMESTEPS: [usize; 2] = [0, 1000];
 
-/// Trains a base model; the result is a model file with the autoencoder in it, f32.
+/// Trains a base model; the result is a model file with the autoencoder in it, if there is one, f32.
 ///
 /// # Errors
 /// As [`regress::run`](crate::regress::run).
@@ -35,21 +36,24 @@ pub fn run(
     progress: &dyn Progress,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Report> {
-    let autoencoder = FrozenAutoencoder::open(&paths.data.join(&config.autoencoder))?;
-    config.check(autoencoder.factor())?;
+    let space = match (&config.autoencoder, config.patches) {
+        (Some(path), None) => LatentSpace::Autoencoder(FrozenAutoencoder::open(&paths.data.join(path))?),
+        (None, Some(patches)) => LatentSpace::Patches(patches),
+        _ => return Err(Error::argument("either autoencoder or patches must be given, not both")),
+    };
+    config.check(space.factor())?;
     files::create_folder(&paths.run)?;
     let settings = settings_text(config)?;
     let source = (config.seed, &config.data);
     let (pairs, validation) = read_both(source, config.validation.pairs, paths, progress, cancelled)?;
 
     let device = Device::flex().autodiff();
-    let channels = autoencoder.config.latent_channels;
-    let (unet_config, unet) = start(&config.unet, &paths.data, channels, config.seed, &device)?;
+    let (unet_config, unet) = start(&config.unet, &paths.data, space.channels(), config.seed, &device)?;
     let prompts = Prompts::start(&unet_config, config.seed, &device);
     let projector = ProjectorConfig {
         channels: unet_config.block_out_channels[0],
         hidden: config.alignment.hidden,
-        features: autoencoder.feature_channels(),
+        features: space.feature_channels().unwrap_or(1),
     };
     let aligned = config.alignment.weight > 0.0;
     if aligned && unet_config.levels() < 2 {
@@ -72,7 +76,7 @@ pub fn run(
     let mut stage = Base {
         config,
         device,
-        autoencoder,
+        space,
         unet_config,
         unet,
         prompts,
@@ -90,7 +94,7 @@ pub fn run(
 struct Base<'a> {
     config: &'a BaseConfig,
     device: Device,
-    autoencoder: FrozenAutoencoder,
+    space: LatentSpace,
     unet_config: UnetConfig,
     unet: Unet,
     prompts: Option<Prompts>,
@@ -133,7 +137,7 @@ impl Base<'_> {
         degraded: usize,
         draws: &mut gendr_degrade::Draws,
     ) -> Result<(Tensor<1>, Option<Tensor<1>>)> {
-        let (latent, feature) = self.autoencoder.encode_with_features(picture)?;
+        let (latent, feature) = self.space.encode_with_features(picture)?;
         let shape = latent.dims();
         let (timesteps, noise) = diffusion(draws, TIMESTEPS, shape, &self.device);
         let noisy = self.schedule.levels(&timesteps, &latent).add_noise(latent, noise.clone());
@@ -148,8 +152,9 @@ impl Base<'_> {
         };
         let prediction =
             networks.unet.forward_pass(noisy, &conditioning, &mut Pass::whole().observed(&mut observe));
-        let aligned = networks.projector.as_ref().zip(found);
-        let alignment = aligned.map(|(projector, x)| alignment_loss(projector.forward(x), tokens(feature)));
+        let aligned = networks.projector.as_ref().zip(found).zip(feature);
+        let alignment =
+            aligned.map(|((projector, x), feature)| alignment_loss(projector.forward(x), tokens(feature)));
         Ok((denoising_loss(prediction, noise), alignment))
     }
 }
@@ -219,7 +224,8 @@ impl Stage for Base<'_> {
         let networks = self.networks(true)?;
         let mut weights = Weights::default();
         weights.insert_part("unet.", Weights::from_module(&networks.unet)?);
-        weights.insert_part("vae.", self.autoencoder.weights.clone());
+        let (about, vae) = self.space.describe();
+        weights.insert_part("vae.", vae);
         if let Some(prompts) = &networks.prompts {
             weights.insert_part("prompt.", prompts.weights()?);
         }
@@ -228,8 +234,7 @@ impl Stage for Base<'_> {
             scale: self.config.data.scale,
             origin: format!("gendr train base, {} steps", self.state.step),
             unet: Some(self.unet_config.clone()),
-            vae: Some(self.autoencoder.config.clone()),
-            ..Description::new(Family::Latent)
+            ..about
         };
         let path = run.join("model.safetensors");
         StoredModel::new(description, weights)?.save(&path, Precision::F32)?;

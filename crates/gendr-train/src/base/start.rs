@@ -67,7 +67,7 @@ fn rebuilt(weights: &Weights, channels: usize) -> Result<Weights> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::UnetShape;
+    use crate::UnetShape;
 
     #[test]
     fn convolutions_are_rebuilt_for_other_latents() {

@@ -3,6 +3,7 @@
 use super::{ScoreLoss, Weighting};
 use crate::{
     LoraConfig, PartConfig, Result,
+    regress::{LossConfig, TeacherConfig},
     trainer::{CheckpointConfig, DataConfig, Rule, StepsConfig, ValidationConfig, check_rules},
 };
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,10 @@ pub struct DistillConfig {
     pub seed: u64,
     /// The model that generator and score networks start from, relative to the data folder: what `base` wrote.
     pub base: PathBuf,
+    /// A restorer on patches that the generator starts from instead, what `regress` wrote; needed where the base model works on
+    /// patches.
+    #[serde(default)]
+    pub start: Option<PathBuf>,
     /// How the generator learns.
     pub method: Method,
     /// Photographs and their degradation.
@@ -40,6 +45,12 @@ pub struct DistillConfig {
     /// What is minimised.
     #[serde(default)]
     pub loss: DistillLossConfig,
+    /// A discriminator on pictures, beside the one on latents.
+    #[serde(default)]
+    pub discriminator: Option<DiscriminatorConfig>,
+    /// What holds the generator near its target in pixels: the losses of `regress`. The paper does without.
+    #[serde(default)]
+    pub anchor: Option<AnchorConfig>,
     /// Scores on held-out photographs.
     pub validation: ValidationConfig,
     /// States to resume from.
@@ -82,6 +93,28 @@ pub struct RealConfig {
     pub lora: Option<LoraConfig>,
     /// How it is trained.
     pub optimization: PartConfig,
+}
+
+/// A convolutional discriminator that sees pictures, real ones and the generator's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiscriminatorConfig {
+    /// Weight of its term for the generator.
+    pub weight: f64,
+    /// How it is trained.
+    #[serde(default)]
+    pub optimization: PartConfig,
+}
+
+/// Losses on pictures, and the picture that they lead to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnchorConfig {
+    /// A network to learn from; without one, the sharp crops are the target.
+    #[serde(default)]
+    pub teacher: Option<TeacherConfig>,
+    /// Weights of the terms.
+    pub loss: LossConfig,
 }
 
 /// What the generator minimises: lambda1 score + lambda2 adversarial + lambda3 alignment + pixel.
@@ -127,6 +160,13 @@ impl Default for DistillLossConfig {
     }
 }
 
+impl AnchorConfig {
+    fn is_sound(&self) -> bool {
+        let share = self.teacher.as_ref().map_or(0.0, |teacher| teacher.share);
+        self.loss.is_sound() && (0.0..=1.0).contains(&share)
+    }
+}
+
 impl Method {
     /// The score term with `xi`.
     pub fn score_loss(self, xi: f64) -> ScoreLoss {
@@ -150,18 +190,23 @@ impl DistillConfig {
         if self.method == Method::Cida { self.loss.lambda3 } else { 0.0 }
     }
 
-    /// Checks what types cannot express; `factor` is the autoencoder's.
+    /// Whether any loss needs the decoded picture.
+    pub(crate) fn looks_at_pictures(&self) -> bool {
+        self.loss.pixel > 0.0 || self.discriminator.is_some() || self.anchor.is_some()
+    }
+
+    /// Checks what types cannot express; `factor` is that of the latent space.
     ///
     /// # Errors
     /// An argument error that names the first value that makes no sense.
     pub(crate) fn check(&self, factor: usize) -> Result<()> {
-        self.data.degradation()?;
+        self.data.degradations()?;
         let loss = &self.loss;
         let weights = [loss.xi, loss.lambda1, loss.lambda2, loss.lambda3, loss.guidance, loss.pixel];
         let lora = |lora: Option<LoraConfig>| {
             lora.is_none_or(|lora| (1..=4096).contains(&lora.rank) && lora.alpha.is_finite())
         };
-        let rules: [Rule; 7] = [
+        let rules: [Rule; 9] = [
             ("weights of the loss must be numbers from 0", {
                 weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
             }),
@@ -179,6 +224,14 @@ impl DistillConfig {
                 self.fake.optimization.is_sound() && lora(self.fake.lora)
             }),
             ("heads must have numbers that make sense", self.heads.is_sound()),
+            ("discriminator must have numbers that make sense", {
+                self.discriminator.is_none_or(|judge| {
+                    judge.weight.is_finite() && judge.weight >= 0.0 && judge.optimization.is_sound()
+                })
+            }),
+            ("anchor must have numbers from 0, and a share of the teacher of 0 to 1", {
+                self.anchor.as_ref().is_none_or(AnchorConfig::is_sound)
+            }),
         ];
         check_rules(&rules)?;
         let factor = if self.alignment() > 0.0 { 2 * factor } else { factor };

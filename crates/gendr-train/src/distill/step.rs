@@ -2,7 +2,7 @@
 
 use super::{
     networks::Head,
-    run::{Distill, FAKE, GENERATOR, HEAD, PROJECTOR, REAL},
+    run::{CRITIC, Distill, FAKE, GENERATOR, HEAD, PROJECTOR, REAL},
 };
 use crate::{
     NoiseLevels, Result, Schedule,
@@ -10,6 +10,7 @@ use crate::{
     batches::{Pick, picks},
     denoising_loss, discriminator_loss,
     noise::{Stream, diffusion, draws},
+    prompts::Prompts,
     trainer::Scores,
 };
 use burn::{module::Module, tensor::Tensor};
@@ -26,10 +27,12 @@ pub(super) struct Batch {
     pub(super) low: Tensor<4>,
     /// z_h.
     pub(super) sharp: Tensor<4>,
-    /// The encoder's features of the sharp picture.
-    pub(super) features: Tensor<4>,
-    /// The sharp picture, for the pixel anchor.
+    /// Features of the sharp picture to align with.
+    pub(super) features: Option<Tensor<4>>,
+    /// The sharp picture, for losses on pictures.
     pub(super) picture: Option<Tensor<4>>,
+    /// What the anchor leads to.
+    pub(super) target: Option<Tensor<4>>,
     /// For the score term and the discriminator.
     pub(super) look: Look,
     /// For the score networks' own learning.
@@ -43,11 +46,31 @@ pub(super) struct Look {
     pub(super) levels: NoiseLevels,
 }
 
-/// A UNet's prediction and features of it.
+/// A UNet's prediction, and its features for the discriminator.
 pub(super) struct Prediction {
     pub(super) noise: Tensor<4>,
     pub(super) judged: Option<Tensor<4>>,
-    pub(super) aligned: Option<Tensor<4>>,
+}
+
+/// What `unet` makes of `x` under the positive embedding, or the negative one, and the outputs of named layers.
+pub(super) fn observed<const N: usize>(
+    unet: &Unet,
+    prompts: Option<&Prompts>,
+    x: Tensor<4>,
+    timesteps: &[f32],
+    negative: bool,
+    layers: [&str; N],
+) -> Result<(Tensor<4>, [Option<Tensor<4>>; N])> {
+    let told = prompts.map(|prompts| prompts.batch(usize::from(negative), 1));
+    let conditioning = unet.condition(timesteps, told)?;
+    let mut found = [const { None }; N];
+    let mut observe = |name: &str, x: &Tensor<4>| {
+        if let Some(place) = layers.iter().position(|layer| *layer == name) {
+            found[place] = Some(x.clone());
+        }
+    };
+    let output = unet.forward_pass(x, &conditioning, &mut Pass::whole().observed(&mut observe));
+    Ok((output, found))
 }
 
 impl Look {
@@ -65,6 +88,7 @@ impl Distill<'_> {
         let factor = Schedule::Cosine { warmup: training.warmup, steps: training.steps }.factor(step);
         let mut scores = vec![("generator", 0.0), ("score", 0.0), ("adversarial", 0.0), ("alignment", 0.0)];
         scores.extend([("fake", 0.0), ("real", 0.0), ("discriminator", 0.0)]);
+        scores.extend([("critic", 0.0), ("pictures", 0.0), ("anchor", 0.0)]);
         let mut add = |name: &str, value: &Tensor<1>| {
             let value = share * f64::from(value.clone().into_scalar::<f32>());
             scores.iter_mut().filter(|(known, _)| *known == name).for_each(|(_, sum)| *sum += value);
@@ -72,7 +96,7 @@ impl Distill<'_> {
         for batch in &batches {
             self.teach_scores(batch, share, &mut add)?;
         }
-        for name in [FAKE, REAL, HEAD] {
+        for name in [FAKE, REAL, HEAD, CRITIC] {
             if let Ok(part) = self.state.part(name) {
                 part.update(factor)?;
             }
@@ -96,9 +120,20 @@ impl Distill<'_> {
     }
 
     fn batch(&self, picks: &[Pick], draws: &mut gendr_degrade::Draws) -> Result<Batch> {
-        let low = self.autoencoder.encode(self.pairs.enlarged(picks, &self.device)?);
+        let low = self.space.encode(self.pairs.enlarged(picks, &self.device)?);
         let picture = self.pairs.sharp(picks, &self.device)?;
-        let (sharp, features) = self.autoencoder.encode_with_features(picture.clone())?;
+        let (sharp, encoded) = self.space.encode_with_features(picture.clone())?;
+        let features = match (self.projector.is_some(), encoded) {
+            (true, None) => self.own_features(&sharp)?,
+            (_, encoded) => encoded,
+        };
+        let target = match &self.config.anchor {
+            None => None,
+            Some(anchor) => {
+                let share = anchor.teacher.as_ref().map_or(0.0, |teacher| teacher.share);
+                Some(self.pairs.targets(picks, share, &self.device)?)
+            }
+        };
         let mut look = |range| {
             let (timesteps, noise) = diffusion(draws, range, sharp.dims(), &self.device);
             let levels = self.schedule.levels(&timesteps, &sharp);
@@ -106,10 +141,17 @@ impl Distill<'_> {
         };
         let (look, learn) = (look(self.config.loss.timesteps), look(ALL_TIMESTEPS));
         let picture = self.decoder.is_some().then_some(picture);
-        Ok(Batch { low, sharp, features, picture, look, learn })
+        Ok(Batch { low, sharp, features, picture, target, look, learn })
     }
 
-    /// What `unet` predicts under the positive embedding, or the negative one.
+    /// Features of the base model for clean latents: to align with where the space has no encoder.
+    fn own_features(&self, sharp: &Tensor<4>) -> Result<Option<Tensor<4>>> {
+        let base = self.base.clone().no_grad();
+        let (_, [aligned]) = observed(&base, self.prompts.as_ref(), sharp.clone(), &[0.0], false, [ALIGNED])?;
+        Ok(aligned.map(Tensor::detach))
+    }
+
+    /// What a score network predicts under the positive embedding, or the negative one.
     pub(super) fn predict(
         &self,
         unet: &Unet,
@@ -117,28 +159,19 @@ impl Distill<'_> {
         timesteps: &[f32],
         negative: bool,
     ) -> Result<Prediction> {
-        let told = self.prompts.as_ref().map(|prompts| prompts.batch(usize::from(negative), 1));
-        let conditioning = unet.condition(timesteps, told)?;
-        let (mut judged, mut aligned) = (None, None);
-        let mut observe = |name: &str, x: &Tensor<4>| match name {
-            JUDGED => judged = Some(x.clone()),
-            ALIGNED => aligned = Some(x.clone()),
-            _ => (),
-        };
-        let noise = unet.forward_pass(noisy, &conditioning, &mut Pass::whole().observed(&mut observe));
-        Ok(Prediction { noise, judged, aligned })
+        let (noise, [judged]) = observed(unet, self.prompts.as_ref(), noisy, timesteps, negative, [JUDGED])?;
+        Ok(Prediction { noise, judged })
     }
 
-    /// z_g, and the generator's features.
-    pub(super) fn generate(&self, unet: &Unet, low: &Tensor<4>) -> Result<(Tensor<4>, Prediction)> {
-        let prediction = self.predict(unet, low.clone(), &[self.one_step.timestep], false)?;
-        Ok((self.one_step.clean(low.clone(), prediction.noise.clone()), prediction))
+    /// z_g of z_l, and the generator's features.
+    pub(super) fn generate(&self, unet: &Unet, low: &Tensor<4>) -> Result<(Tensor<4>, Option<Tensor<4>>)> {
+        self.generator.generate(unet, self.generator.prompts.as_ref(), low)
     }
 
     /// z_g of the present generator, not tracked.
     pub(super) fn generated(&mut self, batch: &Batch) -> Result<Tensor<4>> {
         let generator = self.generator.clone();
-        let generator = generator.load(self.state.part(GENERATOR)?, &self.base, false)?;
+        let generator = generator.adapted.load(self.state.part(GENERATOR)?, &generator.template, false)?;
         Ok(self.generate(&generator.unet, &batch.low)?.0.detach())
     }
 
@@ -180,10 +213,19 @@ impl Distill<'_> {
             let real = self.fixed_real()?;
             let head = self.state.part(HEAD)?.load(head)?;
             let right = self.judge(&head, &real, &batch.look, batch.sharp.clone())?;
-            let wrong = self.judge(&head, &real, &batch.look, generated)?;
+            let wrong = self.judge(&head, &real, &batch.look, generated.clone())?;
             let loss = discriminator_loss(right, wrong);
             add("discriminator", &loss);
             self.state.part(HEAD)?.add_gradients(&head, &mut loss.backward(), share)?;
+        }
+        if let (Some(critic), Some(decoder), Some(picture)) =
+            (self.critic.clone(), &self.decoder, batch.picture.clone())
+        {
+            let made = decoder.decode(generated);
+            let critic = self.state.part(CRITIC)?.load(critic)?;
+            let loss = discriminator_loss(critic.forward(picture), critic.forward(made));
+            add("critic", &loss);
+            self.state.part(CRITIC)?.add_gradients(&critic, &mut loss.backward(), share)?;
         }
         Ok(())
     }

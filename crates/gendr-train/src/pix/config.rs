@@ -80,7 +80,7 @@ impl PixStageConfig {
     /// # Errors
     /// An argument error that names the first value that makes no sense.
     pub(crate) fn check(&self, factor: usize) -> Result<()> {
-        self.data.degradation()?;
+        self.data.degradations()?;
         let from_zero = |value: f64| value.is_finite() && value >= 0.0;
         let pictures = self.target == Target::Picture;
         check_rules(&[

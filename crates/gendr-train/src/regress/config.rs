@@ -1,9 +1,11 @@
 //! The configuration of a `regress` run.
 
 use crate::{
-    AdamWConfig, Result,
+    AdamWConfig, Result, UnetShape,
     trainer::{CheckpointConfig, DataConfig, ValidationConfig, check_rules, one},
+    vae::AutoencoderConfig,
 };
+use gendr_model::Family;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -39,11 +41,15 @@ pub struct TeacherConfig {
     pub share: f64,
 }
 
-/// The network to train: family `pix`, a UNet on pixel-unshuffled pictures with a residual output.
+/// The network to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Side of the square of pixels that becomes one position of the UNet.
+    /// `pix` (a UNet on pixels), `adc` (a UNet on pixels and a decoder) or `latent` (an encoder, too).
+    #[serde(default = "pix")]
+    pub family: Family,
+    /// Side of the square of pixels that becomes one position of the UNet of `pix`; the others have their autoencoder's.
+    #[serde(default = "one")]
     pub patch: usize,
     /// Channels of every level of the UNet.
     pub block_out_channels: Vec<usize>,
@@ -51,6 +57,26 @@ pub struct ModelConfig {
     pub layers_per_block: usize,
     /// Groups of the normalisation.
     pub norm_num_groups: usize,
+    /// Whether each level has attention; left out, none has.
+    #[serde(default)]
+    pub attention: Vec<bool>,
+    /// Attention heads a level.
+    #[serde(default = "one")]
+    pub heads: usize,
+    /// Width of the embedding that attention looks at.
+    #[serde(default = "prompt_width")]
+    pub prompt_width: usize,
+    /// The autoencoder of `adc` and `latent`, trained along with the UNet.
+    #[serde(default)]
+    pub autoencoder: Option<AutoencoderConfig>,
+}
+
+fn pix() -> Family {
+    Family::Pix
+}
+
+fn prompt_width() -> usize {
+    64
 }
 
 /// Optimisation.
@@ -90,20 +116,55 @@ pub struct LossConfig {
     pub grid: f64,
 }
 
+impl LossConfig {
+    /// Whether all weights make sense.
+    pub(crate) fn is_sound(&self) -> bool {
+        let terms = [self.pixel, self.gradient, self.amplitude, self.grid];
+        terms.iter().all(|term| term.is_finite() && *term >= 0.0)
+    }
+}
+
+impl ModelConfig {
+    /// The sizes of the UNet.
+    pub(crate) fn shape(&self) -> UnetShape {
+        let levels = self.block_out_channels.len();
+        let attention = if self.attention.is_empty() { vec![false; levels] } else { self.attention.clone() };
+        UnetShape {
+            block_out_channels: self.block_out_channels.clone(),
+            attention,
+            layers_per_block: self.layers_per_block,
+            heads: self.heads,
+            prompt_width: self.prompt_width,
+            norm_num_groups: self.norm_num_groups,
+        }
+    }
+
+    /// Whether the family and its autoencoder belong together.
+    fn is_whole(&self) -> bool {
+        let has_vae = matches!(self.family, Family::Latent | Family::Adc);
+        has_vae == self.autoencoder.is_some() && (has_vae || self.family == Family::Pix)
+    }
+}
+
 impl RegressConfig {
     /// Checks what types cannot express.
     ///
     /// # Errors
     /// An argument error that names the first value that makes no sense.
     pub fn check(&self) -> Result<()> {
-        self.data.degradation()?;
+        self.data.degradations()?;
         let (model, training) = (&self.model, &self.training);
         let positive = |value: f64| value.is_finite() && value >= 0.0;
         let share = self.teacher.as_ref().map_or(0.0, |teacher| teacher.share);
-        let loss = self.loss;
-        let terms = [loss.pixel, loss.gradient, loss.amplitude, loss.grid];
         let rules = [
-            ("model.patch must be 2 to 64", (2..=64).contains(&model.patch)),
+            ("model.family must be pix, or latent or adc with model.autoencoder", model.is_whole()),
+            ("model.patch must be 2 to 64", model.family != Family::Pix || (2..=64).contains(&model.patch)),
+            ("model.attention must have one value a level", {
+                model.attention.is_empty() || model.attention.len() == model.block_out_channels.len()
+            }),
+            ("model.heads and model.prompt_width must be 1 to 4096", {
+                (1..=4096).contains(&model.heads) && (1..=4096).contains(&model.prompt_width)
+            }),
             ("model.block_out_channels must be multiples of norm_num_groups, at most 4096", {
                 let groups = model.norm_num_groups;
                 let channels = &model.block_out_channels;
@@ -118,10 +179,13 @@ impl RegressConfig {
             ("training.max_gradient_norm must be a number from 0", positive(training.max_gradient_norm)),
             ("training.average_decay must be 0 to 1", (0.0..=1.0).contains(&training.average_decay)),
             ("teacher.share must be 0 to 1", (0.0..=1.0).contains(&share)),
-            ("weights of the loss must be numbers from 0", terms.iter().all(|&term| positive(term))),
+            ("weights of the loss must be numbers from 0", self.loss.is_sound()),
         ];
         check_rules(&rules)?;
-        check_rules(&self.data.rules(model.patch))?;
+        if let Some(vae) = model.vae() {
+            vae.validate()?;
+        }
+        check_rules(&self.data.rules(model.factor()))?;
         check_rules(&self.checkpoints.rules(&self.validation))
     }
 }

@@ -3,7 +3,7 @@
 use crate::{Error, Result, photos::PhotosConfig};
 use gendr_degrade::DegradationConfig;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Folders of a run.
 #[derive(Clone, Debug)]
@@ -22,12 +22,22 @@ pub struct Paths {
 pub struct DataConfig {
     /// How many pairs are made.
     pub pairs: usize,
-    /// Name of a degradation preset.
-    pub preset: String,
+    /// How sharp crops go bad.
+    pub preset: Presets,
     /// How much larger the result is than the input.
     pub scale: usize,
     /// Where the sharp crops come from.
     pub photos: PhotosConfig,
+}
+
+/// A degradation preset, or several with the share of pairs that each makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Presets {
+    /// The name of one.
+    One(String),
+    /// Shares by name, relative to each other.
+    Mixed(BTreeMap<String, f64>),
 }
 
 /// How long a stage trains, and on how much at once.
@@ -81,9 +91,20 @@ pub(crate) fn check_rules(rules: &[Rule]) -> Result<()> {
 }
 
 impl DataConfig {
-    /// The degradation of the preset.
-    pub(crate) fn degradation(&self) -> Result<DegradationConfig> {
-        Ok(DegradationConfig::preset(&self.preset, self.scale)?)
+    /// The degradations with their shares, at least one.
+    pub(crate) fn degradations(&self) -> Result<Vec<(f64, DegradationConfig)>> {
+        let read = |name: &str, share: f64| Ok((share, DegradationConfig::preset(name, self.scale)?));
+        let found = match &self.preset {
+            Presets::One(name) => vec![read(name, 1.0)?],
+            Presets::Mixed(shares) => {
+                shares.iter().map(|(name, &share)| read(name, share)).collect::<Result<_>>()?
+            }
+        };
+        let positive = found.iter().all(|&(share, _)| share.is_finite() && share > 0.0);
+        check_rules(&[("data.preset must be a name or names with shares above 0", {
+            positive && !found.is_empty()
+        })])?;
+        Ok(found)
     }
 
     /// What holds for all stages; the crop must be a multiple of `factor`, too.

@@ -93,7 +93,7 @@ impl VaeConfig {
     /// # Errors
     /// An argument error that names the first value that makes no sense; those of the network's configuration.
     pub fn check(&self) -> Result<()> {
-        self.data.degradation()?;
+        self.data.degradations()?;
         let network = self.autoencoder.network();
         network.validate()?;
         let from_zero = |value: f64| value.is_finite() && value >= 0.0;

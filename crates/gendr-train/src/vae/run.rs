@@ -1,9 +1,10 @@
 //! What one step of `vae` does, and what comes of it.
 
-use super::{VaeConfig, discriminator::PatchDiscriminator};
+use super::VaeConfig;
 use crate::{
     Error, Result, Schedule,
     batches::{Pick, picks, read_both},
+    discriminator::PatchDiscriminator,
     discriminator_loss, files, generator_loss,
     latents::FrozenAutoencoder,
     noise::{Stream, draws, normal},
