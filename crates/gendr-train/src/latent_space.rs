@@ -20,14 +20,14 @@ pub struct Patches {
 /// The space that a base model's score is learned in.
 #[derive(Clone, Debug)]
 pub(crate) enum LatentSpace {
-    Autoencoder(FrozenAutoencoder),
+    Autoencoder(Box<FrozenAutoencoder>),
     Patches(Patches),
 }
 
 /// The way from latents to pictures with gradients.
 #[derive(Clone, Debug)]
 pub(crate) enum Decoder {
-    Autoencoder(AutoencoderKl),
+    Autoencoder(Box<AutoencoderKl>),
     Patches(Patches),
 }
 
@@ -63,7 +63,7 @@ impl LatentSpace {
     pub(crate) fn of_model(model: &StoredModel) -> Result<Self> {
         let about = model.description();
         match about.family {
-            Family::Latent => Ok(Self::Autoencoder(FrozenAutoencoder::of_model(model)?)),
+            Family::Latent => Ok(Self::Autoencoder(Box::new(FrozenAutoencoder::of_model(model)?))),
             Family::Pix => Ok(Self::Patches(Patches {
                 patch: about.pix.patch,
                 scaling_factor: about.scaling_factor.unwrap_or(1.0),
@@ -111,7 +111,9 @@ impl LatentSpace {
     /// The way to pictures on a device with gradients, its weights fixed.
     pub(crate) fn decoder(&self, device: &Device) -> Result<Decoder> {
         match self {
-            Self::Autoencoder(autoencoder) => Ok(Decoder::Autoencoder(autoencoder.differentiable(device)?)),
+            Self::Autoencoder(autoencoder) => {
+                Ok(Decoder::Autoencoder(Box::new(autoencoder.differentiable(device)?)))
+            }
             Self::Patches(patches) => Ok(Decoder::Patches(*patches)),
         }
     }

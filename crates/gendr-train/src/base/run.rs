@@ -37,7 +37,9 @@ pub fn run(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Report> {
     let space = match (&config.autoencoder, config.patches) {
-        (Some(path), None) => LatentSpace::Autoencoder(FrozenAutoencoder::open(&paths.data.join(path))?),
+        (Some(path), None) => {
+            LatentSpace::Autoencoder(Box::new(FrozenAutoencoder::open(&paths.data.join(path))?))
+        }
         (None, Some(patches)) => LatentSpace::Patches(patches),
         _ => return Err(Error::argument("either autoencoder or patches must be given, not both")),
     };

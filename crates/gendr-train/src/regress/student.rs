@@ -1,7 +1,7 @@
 //! The network in training: a restorer of any family, trained as a whole on pictures.
 
 use super::ModelConfig;
-use crate::{Error, Result, parameters::Parameters, prompts::Prompts};
+use crate::{Error, Result, parameters::Parameters, prompts::Prompts, vae::AutoencoderConfig};
 use burn::{
     module::Module,
     tensor::{Device, Tensor},
@@ -27,7 +27,7 @@ impl ModelConfig {
 
     /// The autoencoder's own configuration, for the families that have one.
     pub(crate) fn vae(&self) -> Option<AutoencoderKlConfig> {
-        self.autoencoder.as_ref().filter(|_| self.family.has_vae()).map(|vae| vae.network())
+        self.autoencoder.as_ref().filter(|_| self.family.has_vae()).map(AutoencoderConfig::network)
     }
 
     /// The UNet's own configuration.

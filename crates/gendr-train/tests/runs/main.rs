@@ -2,5 +2,6 @@
 
 mod common;
 mod interrupted;
+mod patches;
 mod regress;
 mod stages;

@@ -96,7 +96,7 @@ fn four_batches_of_one_are_one_of_four() {
         });
         run(&config, &paths, &Silent, &|| false).expect("a run");
         let file = gendr_model::Safetensors::open(&newest_checkpoint(&paths.run)).expect("a checkpoint");
-        let first = |name: &str| name.starts_with("unet.first.");
+        let first = |name: &str| name.starts_with("student.first.");
         let moments = file.tensors().iter().filter(|(name, _)| first(name));
         moments
             .flat_map(|(name, tensor)| {
