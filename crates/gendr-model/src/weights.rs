@@ -223,17 +223,29 @@ impl Weights {
     /// [`ErrorKind::Input`](crate::ErrorKind::Input) when there is no such tensor or a value is NaN or infinite,
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when it is not f32, f16 or bf16.
     pub fn values(&self, name: &str) -> Result<TensorData> {
-        let full_name = self.full_name(name);
-        let tensor = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| Error::input(format!("tensor {full_name} is missing")).in_file(&self.file))?;
         let in_file = |error: Error| error.in_file(&self.file);
-        let stored = tensor.to_f32(&full_name).map_err(in_file)?;
+        let stored = self.stored(name)?.to_f32(&self.full_name(name)).map_err(in_file)?;
         match self.updates.get(name) {
             None => Ok(stored),
             Some(updates) => lora::merge(stored, updates).map_err(in_file),
         }
+    }
+
+    fn stored(&self, name: &str) -> Result<&StoredTensor> {
+        let missing =
+            || Error::input(format!("tensor {} is missing", self.full_name(name))).in_file(&self.file);
+        self.tensors.get(name).ok_or_else(missing)
+    }
+
+    /// The values of a tensor of [`Weights::check`]ed shape as networks hold them: half precision without LoRA stays half.
+    fn network_values(&self, name: &str, shape: &[usize]) -> Result<TensorData> {
+        if self.updates.contains_key(name) {
+            return self.shaped_values(name, shape);
+        }
+        let values = self.stored(name)?.to_network(&self.full_name(name));
+        let values = values.map_err(|error| error.in_file(&self.file))?;
+        let dtype = values.dtype();
+        Ok(TensorData::from_bytes(values.into_bytes(), shape.to_vec(), dtype))
     }
 
     /// The values of a tensor of [`Weights::check`]ed shape, in the shape the network needs.
@@ -316,7 +328,7 @@ impl<F: Fn(&str) -> bool> NamedMapper for Filler<'_, F> {
         if self.result.is_err() || !(self.used)(name) {
             return param;
         }
-        match self.weights.shaped_values(name, &param.lazy_shape()) {
+        match self.weights.network_values(name, &param.lazy_shape()) {
             Ok(values) => fill(param, values),
             Err(error) => {
                 self.result = Err(error);

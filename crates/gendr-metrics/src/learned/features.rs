@@ -1,7 +1,7 @@
 //! The convolutional parts of AlexNet and VGG16, with the parameter names of torchvision.
 
 use gendr_image::{Error, Result};
-use gendr_kernels::{Activation, ConvShape, Padding, conv2d};
+use gendr_kernels::{Activation, ConvShape, Finish, Padding, conv2d};
 
 use super::weights::{Tensor, Weights};
 
@@ -146,14 +146,15 @@ impl Convolution {
             kernel: self.weight.shape[2],
             stride: self.stride,
             padding: Padding::all(self.padding),
+            enlarged: false,
         };
         let shape =
             shape.checked().map_err(|error| Error::unsupported(error.to_string()).with_source(error))?;
         let side = |length: usize| (length + 2 * self.padding - shape.kernel) / self.stride + 1;
         let (height, width) = (side(input.height), side(input.width));
         let mut data = vec![0.0; shape.out_channels * height * width];
-        let relu = Activation::LeakyRelu(0.0);
-        conv2d(&shape, &input.data, &self.weight.data, Some(&self.bias.data), relu, &mut data);
+        let finish = Finish { activation: Activation::LeakyRelu(0.0), ..Finish::bias(&self.bias.data) };
+        conv2d(&shape, &input.data, &self.weight.data, &finish, &mut data);
         Ok(Maps { channels: shape.out_channels, height, width, data })
     }
 }

@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// Values a task works on at a time: small enough to stay in the cache, large enough to be worth a task.
 const CHUNK: usize = 1 << 16;
 
+/// Tensors of fewer values in half precision are widened when they are loaded: that costs next to nothing.
+const KEPT_HALF: usize = 1 << 18;
+
 /// Most dimensions a tensor of a weight file may have.
 pub(super) const MAX_DIMENSIONS: usize = 8;
 
@@ -187,6 +190,31 @@ impl StoredTensor {
         };
         let values = finite.ok_or_else(|| not_finite(name))?;
         Ok(TensorData::new(values, self.shape.clone()))
+    }
+
+    /// The values as networks hold them, all of them finite: as they are stored where that is in half precision and they are
+    /// many, else in f32. Neither is copied where the file's bytes can be used in place.
+    ///
+    /// # Errors
+    /// As [`StoredTensor::to_f32`].
+    pub(super) fn to_network(&self, name: &str) -> Result<TensorData> {
+        let (infinity, dtype) = match self.element {
+            ElementType::F16 => (f16::INFINITY.to_bits(), DType::F16),
+            ElementType::Bf16 => (bf16::INFINITY.to_bits(), DType::BF16),
+            _ => return self.to_f32(name),
+        };
+        let halves = bytemuck::try_cast_slice::<u8, u16>(&self.bytes);
+        let Some(halves) =
+            halves.ok().filter(|halves| KEPT_HALF <= halves.len() && cfg!(target_endian = "little"))
+        else {
+            return self.to_f32(name);
+        };
+        // The exponent of infinities and NaN is all ones.
+        if !halves.par_chunks(CHUNK).all(|halves| halves.iter().all(|half| half & infinity != infinity)) {
+            return Err(not_finite(name));
+        }
+        let shared = burn::tensor::Bytes::from_shared(self.bytes.clone(), AllocationProperty::File);
+        Ok(TensorData::from_bytes(shared, self.shape.clone(), dtype))
     }
 
     /// The stored bytes as f32 where they can be used in place.
