@@ -10,6 +10,7 @@ use burn::{
     module::Module,
     tensor::{Device, Gradients, Tensor, TensorData},
 };
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How one network is trained.
@@ -157,12 +158,14 @@ impl Part {
 
     fn add(&mut self, mut gradients: Vec<Vec<f32>>, share: f64) {
         if share != 1.0 {
-            gradients.iter_mut().flatten().for_each(|value| *value *= share as f32);
+            let each = gradients.par_iter_mut();
+            each.for_each(|gradient| gradient.iter_mut().for_each(|value| *value *= share as f32));
         }
         match &mut self.pending {
             Some(pending) => {
-                let values = pending.iter_mut().flatten().zip(gradients.iter().flatten());
-                values.for_each(|(sum, value)| *sum += value);
+                pending.par_iter_mut().zip(&gradients).for_each(|(sums, values)| {
+                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                });
             }
             None => self.pending = Some(gradients),
         }
