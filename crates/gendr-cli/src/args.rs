@@ -10,7 +10,7 @@ mod values;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use bench::{BenchArgs, BenchCommand, BenchRestoreArgs};
+pub(crate) use bench::{BenchArgs, BenchCommand, BenchKernelsArgs, BenchRestoreArgs};
 pub(crate) use degrade::DegradeArgs;
 pub(crate) use eval::{EvalArgs, RestoreSetArgs, ResultArgs};
 pub(crate) use model::{ConvertArgs, InfoArgs, InitArgs, ModelArgs, ModelCommand, VerifyArgs};

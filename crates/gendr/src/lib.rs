@@ -23,6 +23,7 @@ mod error;
 mod fast_vae;
 mod files;
 mod footprint;
+mod kernel_bench;
 mod memory;
 mod options;
 mod pixels;
@@ -38,6 +39,10 @@ pub use device::DeviceChoice;
 pub use error::{Error, ErrorKind, Result};
 pub use files::FileOptions;
 pub use gendr_image::{ColorFix, Depth, Limits, OutputFormat, Picture, Planes, Strip, read, write_atomic};
+pub use kernel_bench::{
+    KernelCase, KernelPeak, KernelTime, Part as KernelPart, Work as KernelWork, full_size_cases, kernel_peak,
+    time_kernels,
+};
 pub use memory::{available_memory, format_bytes, peak_memory};
 pub use options::{MIN_TILE, RestoreOptions, TILE_STEP, Tiling, VaeTiling};
 pub use progress::{CancelFlag, Observer, Progress, Silent, Stage};
