@@ -34,7 +34,7 @@ pub use model_folder::{
 pub use one_step::{AdcModel, LatentModel, OneStep, PixModel, PromptedUnet, RestorationModel};
 pub use parameters::{
     NamedMapper, NamedVisitor, TensorSource, draw as draw_parameter, for_each_parameter, initialize,
-    load_into, map_named, names_and_shapes, parameter_count, visit_named,
+    load_into, map_named, names_and_shapes, parameter_bytes, parameter_count, visit_named,
 };
 pub use pass::{Counted, NormStatistics, Observer, Pass};
 pub use pix::{PadGuidance, PixConfig, PixOutput};

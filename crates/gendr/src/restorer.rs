@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use burn::tensor::Device;
 use bytes::Bytes;
 use gendr_image::ColorFix;
-use gendr_model::{Description, Model, RestorationModel, StoredModel, parameter_count};
+use gendr_model::{Description, Model, RestorationModel, StoredModel, parameter_bytes};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{DeviceChoice, Error, ErrorKind, RestoreOptions, Result, available_memory};
@@ -149,18 +149,17 @@ impl Restorer {
 }
 
 fn weight_bytes(networks: &RestorationModel) -> u64 {
-    let count = match networks {
+    match networks {
         RestorationModel::Latent(model) => {
-            parameter_count(model.unet.unet()) + parameter_count(&model.autoencoder)
+            parameter_bytes(model.unet.unet()) + parameter_bytes(&model.autoencoder)
         }
         RestorationModel::Adc(model) => {
-            parameter_count(model.unet.unet()) + parameter_count(&model.autoencoder)
+            parameter_bytes(model.unet.unet()) + parameter_bytes(&model.autoencoder)
         }
-        RestorationModel::Pix(model) => parameter_count(model.unet.unet()),
-        RestorationModel::Rrdb(network) => parameter_count(network.as_ref()),
-        RestorationModel::Compact(network) => parameter_count(network.as_ref()),
-    };
-    count as u64 * size_of::<f32>() as u64
+        RestorationModel::Pix(model) => parameter_bytes(model.unet.unet()),
+        RestorationModel::Rrdb(network) => parameter_bytes(network.as_ref()),
+        RestorationModel::Compact(network) => parameter_bytes(network.as_ref()),
+    }
 }
 
 fn model_color_fix(description: &Description) -> Result<ColorFix> {
