@@ -234,6 +234,7 @@ impl Winograd<'_> {
             matrix: matrix_stride(depth, padded),
             depth,
             first_channel: 0,
+            panel: self.level.panel(),
             kind: PhantomData,
         });
     }

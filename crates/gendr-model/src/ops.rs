@@ -11,9 +11,9 @@ use burn::{
     tensor::{Tensor, activation, module, ops::ConvOptions},
 };
 use cpu::{
-    AttentionKernels, ConvKernels, ConvSettings, FusedConvKernels, FusedLinearKernels, GroupNormKernels,
-    LayerNormKernels, LinearKernels, MomentKernels, Rearrangement, RearrangementKernels, RectifierKernels,
-    WideningKernels,
+    AddedConvKernels, AttentionKernels, ConvKernels, ConvSettings, FusedConvKernels, FusedLinearKernels,
+    GroupNormKernels, LayerNormKernels, LinearKernels, MomentKernels, Rearrangement, RearrangementKernels,
+    RectifierKernels, WideningKernels,
 };
 pub use gendr_kernels::Padding;
 use gendr_kernels::Rectifier;
@@ -107,7 +107,7 @@ pub fn conv2d_added(
 ) -> Tensor<4> {
     let [_, _, kernel, columns] = weight.dims();
     let padding = Padding::all(kernel / 2);
-    if kernel == columns && cpu::takes_fused(&x) {
+    if kernel == columns && (cpu::takes_fused(&x) || cpu::takes(&x) && scale == 1.0) {
         let weight = widen(weight, &x);
         let bias = bias_or_zeros(bias.map(|bias| widen(bias, &x)), &weight).into_dispatch();
         let [x, weight, residual] = [x, weight, residual].map(Tensor::into_dispatch);

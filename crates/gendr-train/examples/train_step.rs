@@ -70,7 +70,7 @@ struct Res {
 
 impl Res {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.layers.iter().fold(x, |x, conv| x.clone() + conv.forward(ops::silu(x)))
+        self.layers.iter().fold(x, |x, conv| conv.forward_added(ops::silu(x.clone()), 1.0, x))
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct InputTransform<'a, T, const I: usize, const O: usize> {
     pub(crate) matrix: usize,
     pub(crate) depth: usize,
     pub(crate) first_channel: usize,
+    /// Tiles of a packed panel.
+    pub(crate) panel: usize,
     pub(crate) kind: PhantomData<T>,
 }
 
@@ -118,7 +120,7 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for InputTransfo
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (depth, matrix) = (self.depth, self.matrix);
-        let panel = 3 * S::LANES;
+        let panel = self.panel;
         let left = self.tiles.shape.padding.left as isize;
         let mut line = [0.0; LINE];
         let vectors = vectors(self.runs, self.padded, S::LANES);

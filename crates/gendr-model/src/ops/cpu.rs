@@ -15,7 +15,7 @@ mod widening;
 pub(super) use attention::AttentionKernels;
 use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 use burn_flex::FlexTensor;
-pub(super) use convolution::{ConvKernels, ConvSettings, FusedConvKernels};
+pub(super) use convolution::{AddedConvKernels, ConvKernels, ConvSettings, FusedConvKernels};
 pub(super) use group_norm::{GroupNormKernels, MomentKernels};
 pub(super) use layer_norm::LayerNormKernels;
 pub(super) use linear::{FusedLinearKernels, LinearKernels};

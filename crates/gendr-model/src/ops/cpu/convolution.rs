@@ -3,6 +3,7 @@
 use burn::backend::{
     Autodiff, Backend, Flex, TensorMetadata,
     autodiff::{
+        NodeId,
         checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
         grads::Gradients,
         ops::{Backward, Ops, OpsKind},
@@ -37,6 +38,21 @@ pub(in crate::ops) struct ConvSettings {
     pub(in crate::ops) enlarged: Option<[usize; 2]>,
 }
 
+/// Convolution plus a residual with gradients.
+#[backend_extension(Flex, Autodiff)]
+pub(in crate::ops) trait AddedConvKernels: Backend {
+    /// [`ConvKernels::kernel_conv2d`] times `scale` plus `residual`, a tensor like the result; gradients are for
+    /// a scale of 1 and an input that is not enlarged.
+    fn kernel_conv2d_added(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        scale: f32,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self>;
+}
+
 /// Convolution and what follows it, for restoring.
 #[backend_extension(Flex)]
 pub(in crate::ops) trait FusedConvKernels: Backend {
@@ -46,16 +62,6 @@ pub(in crate::ops) trait FusedConvKernels: Backend {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         slopes: FloatTensor<Self>,
-        settings: ConvSettings,
-    ) -> FloatTensor<Self>;
-
-    /// [`ConvKernels::kernel_conv2d`] times `scale` plus `residual`, a tensor like the result.
-    fn kernel_conv2d_added(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        residual: FloatTensor<Self>,
-        scale: f32,
         settings: ConvSettings,
     ) -> FloatTensor<Self>;
 
@@ -86,18 +92,7 @@ impl ConvKernels for Flex {
     }
 }
 
-impl FusedConvKernels for Flex {
-    fn kernel_conv2d_rectified(
-        x: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        slopes: FlexTensor,
-        settings: ConvSettings,
-    ) -> FlexTensor {
-        let [bias, slopes] = [bias, slopes].map(Dense::new);
-        convolve(x, weight, &rectified(&bias, &slopes), settings)
-    }
-
+impl AddedConvKernels for Flex {
     fn kernel_conv2d_added(
         x: FlexTensor,
         weight: FlexTensor,
@@ -109,6 +104,19 @@ impl FusedConvKernels for Flex {
         let [bias, residual] = [bias, residual].map(Dense::new);
         let finish = Finish { scale, residual: Some(residual.values()), ..Finish::bias(bias.values()) };
         convolve(x, weight, &finish, settings)
+    }
+}
+
+impl FusedConvKernels for Flex {
+    fn kernel_conv2d_rectified(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        slopes: FlexTensor,
+        settings: ConvSettings,
+    ) -> FlexTensor {
+        let [bias, slopes] = [bias, slopes].map(Dense::new);
+        convolve(x, weight, &rectified(&bias, &slopes), settings)
     }
 
     fn kernel_widen(x: FlexTensor, channels: usize) -> FlexTensor {
@@ -184,6 +192,31 @@ impl<C: CheckpointStrategy> ConvKernels for Autodiff<Flex, C> {
     }
 }
 
+impl<C: CheckpointStrategy> AddedConvKernels for Autodiff<Flex, C> {
+    fn kernel_conv2d_added(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        scale: f32,
+        settings: ConvSettings,
+    ) -> FloatTensor<Self> {
+        assert!(scale == 1.0 && settings.enlarged.is_none(), "gradients of a plain sum only");
+        let backward = AddedConvBackward(ConvBackward { stride: settings.stride, padding: settings.padding });
+        let nodes = [x.node(), weight.node(), bias.node(), residual.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let (bias, residual) = (bias.into_primitive(), residual.into_primitive());
+        let forward = |x, weight| Flex::kernel_conv2d_added(x, weight, bias, residual, scale, settings);
+        match backward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = forward(x.clone(), weight.clone());
+                prep.finish((x, weight), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(forward(x, weight)),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct ConvBackward {
     stride: usize,
@@ -194,29 +227,57 @@ impl Backward<Flex, 3> for ConvBackward {
     type State = (FlexTensor, FlexTensor);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let [x_node, weight_node, bias_node] = ops.parents;
-        let grad = Dense::new(grads.consume::<Flex>(&ops.node));
-        let (x, weight) = ops.state;
+        let grad = grads.consume::<Flex>(&ops.node);
+        self.register(ops.parents.map(|node| Some(node?.id)), ops.state, grad, grads);
+    }
+}
+
+#[derive(Debug)]
+struct AddedConvBackward(ConvBackward);
+
+impl Backward<Flex, 4> for AddedConvBackward {
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let [x, weight, bias, residual] = ops.parents.map(|node| Some(node?.id));
+        let grad = grads.consume::<Flex>(&ops.node);
+        if let Some(id) = residual {
+            grads.register::<Flex>(id, grad.clone());
+        }
+        self.0.register([x, weight, bias], ops.state, grad, grads);
+    }
+}
+
+impl ConvBackward {
+    /// Registers the gradients of input, weight and bias.
+    fn register(
+        &self,
+        [x_node, weight_node, bias_node]: [Option<NodeId>; 3],
+        (x, weight): (FlexTensor, FlexTensor),
+        grad: FlexTensor,
+        grads: &mut Gradients,
+    ) {
+        let grad = Dense::new(grad);
         let shape = conv_shape(&x, &weight, self.stride, self.padding);
-        if let Some(node) = x_node {
+        if let Some(id) = x_node {
             let weight = Dense::new(weight);
             let out = overwritten(shape.input_len(), |out| {
                 gendr_kernels::conv2d_backward_input(&shape, grad.values(), weight.values(), out);
             });
             let size = [shape.batch, shape.in_channels, shape.height, shape.width];
-            grads.register::<Flex>(node.id, tensor(out, size));
+            grads.register::<Flex>(id, tensor(out, size));
         }
-        if let Some(node) = weight_node {
+        if let Some(id) = weight_node {
             let out = overwritten(shape.weight_len(), |out| {
                 gendr_kernels::conv2d_backward_weight(&shape, Dense::new(x).values(), grad.values(), out);
             });
             let size = [shape.out_channels, shape.in_channels, shape.kernel, shape.kernel];
-            grads.register::<Flex>(node.id, tensor(out, size));
+            grads.register::<Flex>(id, tensor(out, size));
         }
-        if let Some(node) = bias_node {
+        if let Some(id) = bias_node {
             let mut out = vec![0.0; shape.out_channels];
             gendr_kernels::conv2d_backward_bias(&shape, grad.values(), &mut out);
-            grads.register::<Flex>(node.id, tensor(out, [shape.out_channels]));
+            grads.register::<Flex>(id, tensor(out, [shape.out_channels]));
         }
     }
 }
