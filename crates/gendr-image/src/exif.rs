@@ -70,6 +70,14 @@ impl Order {
         })
     }
 
+    pub(crate) fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
+        let eight = bytes.get(at..)?.first_chunk()?;
+        Some(match self {
+            Self::Little => u64::from_le_bytes(*eight),
+            Self::Big => u64::from_be_bytes(*eight),
+        })
+    }
+
     pub(crate) fn u16_bytes(self, value: u16) -> [u8; 2] {
         match self {
             Self::Little => value.to_le_bytes(),

@@ -94,7 +94,7 @@ impl StripReader {
     /// # Errors
     /// Those of [`StripReader::open`].
     pub fn new(source: impl Read + Seek + Send + 'static, limits: &Limits) -> Result<Self> {
-        let mut stream: Stream = BufReader::with_capacity(1 << 20, Box::new(source));
+        let mut stream: Stream = BufReader::with_capacity(256 << 10, Box::new(source));
         let mut head = Vec::new();
         stream.by_ref().take(HEAD).read_to_end(&mut head)?;
         let format = Format::detect(&head)?;

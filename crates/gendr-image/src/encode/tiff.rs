@@ -16,6 +16,8 @@ use crate::{
     raster::{Layout, Raster, Samples},
 };
 
+/// Most bytes of samples: offsets have four bytes, and something must be left for metadata.
+const MAX_BYTES: u64 = (4 << 30) - (128 << 20);
 /// Raw bytes of a strip, about.
 const STRIP_BYTES: usize = 256 << 10;
 
@@ -63,6 +65,10 @@ impl<W: Write + Seek> TiffWriter<W> {
             Depth::Float => 4,
         };
         let row_bytes = size.0 as usize * layout.channels() * sample_bytes;
+        // Told before the work, for there is no telling how far samples can be compressed.
+        if row_bytes as u64 * u64::from(size.1) > MAX_BYTES {
+            return Err(too_large());
+        }
         let block = metadata.exif.as_deref().and_then(|exif| Some((exif, exif::main_in_place(exif)?)));
         let (mut start, order, described) = match block {
             Some((exif, (order, main))) => (exif.to_vec(), order, main),

@@ -1,6 +1,6 @@
 //! An EXIF block taken apart and put together again, for containers that hold its parts on their own (TIFF).
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::{Order, tag};
 
@@ -46,6 +46,11 @@ pub(crate) struct Exif {
 
 /// Most bytes of values taken from one block; entries may point at the same bytes, so the file's size is no bound.
 const MAX_VALUES: usize = 16 << 20;
+/// Most fields taken from one directory: each may lie in another corner of a large file.
+const MAX_FIELDS: u64 = 4096;
+/// Types of BigTIFF for numbers and offsets of eight bytes.
+const LONG8: u16 = 16;
+const IFD8: u16 = 18;
 
 impl FieldType {
     pub(crate) fn from_code(code: u16) -> Option<Self> {
@@ -136,23 +141,45 @@ impl Directory {
     }
 
     /// Reads the directory at `offset`. Fields that are damaged or of unknown type are left out.
-    fn read(source: &mut impl Source, order: Order, offset: u32, budget: &mut usize) -> Self {
-        let start = u64::from(offset);
-        let count = source.bytes(start, 2).and_then(|bytes| order.u16(&bytes, 0)).unwrap_or(0);
-        let entry = |index: u16| -> Option<Entry> {
-            let slot = source.bytes(start + 2 + 12 * u64::from(index), 12)?;
-            let kind = FieldType::from_code(order.u16(&slot, 2)?)?;
-            let count = order.u32(&slot, 4)?;
+    fn read(source: &mut impl Source, form: Form, offset: u64, budget: &mut usize) -> Self {
+        let Form { order, big } = form;
+        // Bytes of the count of fields, of a field, and of a count or offset in it.
+        let (head, field, word) = if big { (8, 20, 8) } else { (2, 12, 4) };
+        let count = source
+            .bytes(offset, head)
+            .and_then(|bytes| if big { order.u64(&bytes, 0) } else { order.u16(&bytes, 0).map(u64::from) });
+        let entry = |index: u64| -> Option<Entry> {
+            let slot = source.bytes(offset.checked_add(head as u64 + field as u64 * index)?, field)?;
+            let (tag, code) = (order.u16(&slot, 0)?, order.u16(&slot, 2)?);
+            let count = u32::try_from(form.word(&slot, 4)?).ok()?;
+            let at = form.word(&slot, 4 + word)?;
+            if matches!(code, LONG8 | IFD8) && count == 1 {
+                return Some(Entry::longs(tag, order, &[u32::try_from(at).ok()?]));
+            }
+            let kind = FieldType::from_code(code)?;
             let length = kind.bytes(count);
-            let value = if length <= 4 {
-                slot[8..8 + length].to_vec()
+            let value = if length <= word {
+                slot[4 + word..4 + word + length].to_vec()
             } else {
                 *budget = budget.checked_sub(length)?;
-                source.bytes(order.u32(&slot, 8)?.into(), length)?
+                source.bytes(at, length)?
             };
-            Some(Entry { tag: order.u16(&slot, 0)?, kind, count, value })
+            Some(Entry { tag, kind, count, value })
         };
-        Self((0..count).filter_map(entry).collect())
+        Self((0..count.unwrap_or(0).min(MAX_FIELDS)).filter_map(entry).collect())
+    }
+}
+
+/// Byte order, and whether the stream is BigTIFF, whose counts and offsets have eight bytes.
+#[derive(Clone, Copy)]
+struct Form {
+    order: Order,
+    big: bool,
+}
+
+impl Form {
+    fn word(self, bytes: &[u8], at: usize) -> Option<u64> {
+        if self.big { self.order.u64(bytes, at) } else { self.order.u32(bytes, at).map(u64::from) }
     }
 }
 
@@ -171,14 +198,23 @@ impl Source for &[u8] {
 
 /// A file as a [`Source`].
 pub(crate) struct FileSource<'a, R> {
-    file: &'a mut R,
+    file: &'a mut BufReader<R>,
     length: u64,
 }
 
 impl<'a, R: Read + Seek> FileSource<'a, R> {
-    pub(crate) fn new(file: &'a mut R) -> std::io::Result<Self> {
+    pub(crate) fn new(file: &'a mut BufReader<R>) -> io::Result<Self> {
         let length = file.seek(SeekFrom::End(0))?;
         Ok(Self { file, length })
+    }
+
+    fn read(&mut self, from: u64, length: usize) -> io::Result<Vec<u8>> {
+        // Relative, so that what is buffered stays of use.
+        let here = self.file.stream_position()?;
+        self.file.seek_relative(from.wrapping_sub(here) as i64)?;
+        let mut bytes = vec![0; length];
+        self.file.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 }
 
@@ -186,10 +222,7 @@ impl<R: Read + Seek> Source for FileSource<'_, R> {
     fn bytes(&mut self, from: u64, length: usize) -> Option<Vec<u8>> {
         // Before anything is allocated.
         from.checked_add(length as u64).filter(|&end| end <= self.length)?;
-        self.file.seek(SeekFrom::Start(from)).ok()?;
-        let mut bytes = vec![0; length];
-        self.file.read_exact(&mut bytes).ok()?;
-        Some(bytes)
+        self.read(from, length).ok()
     }
 }
 
@@ -203,11 +236,22 @@ impl Exif {
     /// The same from a file.
     pub(crate) fn read_from(source: &mut impl Source) -> Option<Self> {
         let header = source.bytes(0, 8)?;
-        let order = Order::of(&header)?;
+        let (form, first) = match Order::of(&header) {
+            Some(order) => (Form { order, big: false }, order.u32(&header, 4)?.into()),
+            None => {
+                let order = match header[..] {
+                    [b'I', b'I', 43, 0, 8, 0, 0, 0] => Order::Little,
+                    [b'M', b'M', 0, 43, 0, 8, 0, 0] => Order::Big,
+                    _ => return None,
+                };
+                (Form { order, big: true }, order.u64(&source.bytes(8, 8)?, 0)?)
+            }
+        };
+        let order = form.order;
         let mut budget = MAX_VALUES;
-        let mut main = Directory::read(source, order, order.u32(&header, 4)?, &mut budget);
+        let mut main = Directory::read(source, form, first, &mut budget);
         let mut below = |parent: &mut Directory, tag| match parent.remove(tag).and_then(|e| e.number(order)) {
-            Some(offset) => Directory::read(source, order, offset, &mut budget),
+            Some(offset) => Directory::read(source, form, offset.into(), &mut budget),
             None => Directory::default(),
         };
         let mut exif = below(&mut main, tag::EXIF_DIRECTORY);

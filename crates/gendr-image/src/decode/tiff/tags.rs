@@ -45,7 +45,7 @@ const DESCRIPTION: [(u16, u16); 8] = [
 /// Fills in metadata, orientation and notices from the first directory of the file; none where it could not be read.
 pub(super) fn read(exif: Option<Exif>, decoded: &mut Decoded) {
     let Some(mut exif) = exif else {
-        decoded.notices.push(Notice::dropped("the metadata of a BigTIFF file were dropped"));
+        decoded.notices.push(Notice::dropped("the damaged metadata were dropped"));
         return;
     };
     let order = exif.order;

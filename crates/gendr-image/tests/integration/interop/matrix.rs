@@ -346,3 +346,59 @@ fn nothing_is_lost_on_the_way_from_format_to_the_same_format() {
     }
     println!("{} files", cases.len());
 }
+
+/// Formats that are features of the build: made and judged by their own programs and exiftool.
+#[cfg(any(feature = "avif", feature = "jxl"))]
+fn check_feature(format: OutputFormat, encoder: &[&str], decoder: &str, most: f32) {
+    use crate::samples::{base, difference};
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for kind in ["exact", "alpha"] {
+        let (png, extension) = (path("source.png"), format.extension());
+        let (source, result, decoded) =
+            (path(&format!("a.{extension}")), path(&format!("b.{extension}")), path("b.png"));
+        fs::write(&png, encode(&base(kind), &EncodeOptions::new(OutputFormat::Png)).unwrap().bytes).unwrap();
+        let written = [
+            "-EXIF:Make=Maker",
+            "-EXIF:ISO=400",
+            "-EXIF:GPSLatitude=52.5",
+            "-EXIF:XResolution=300",
+            "-XMP-dc:Title=Grün",
+        ];
+        run(encoder[0], &[&encoder[1..], &[text(&png), text(&source)]].concat());
+        run("exiftool", &[&["-q", "-overwrite_original", "-n"], &written[..], &[text(&source)]].concat());
+        let picture = read(&source, &Limits::default()).unwrap();
+        let options = EncodeOptions { quality: Some(100), ..EncodeOptions::new(format) };
+        let encoded = encode(&picture, &options).unwrap();
+        assert_eq!(tell(&picture.notices), Vec::<String>::new(), "{kind}");
+        assert_eq!(tell(&encoded.notices), Vec::<String>::new(), "{kind}");
+        fs::write(&result, encoded.bytes).unwrap();
+        let tags = &tags([result.as_path()].into_iter())[0];
+        for (tag, want) in [
+            ("EXIF:Make", Value::from("Maker")),
+            ("EXIF:ISO", 400.into()),
+            ("EXIF:GPSLatitude", 52.5.into()),
+            ("EXIF:XResolution", 300.into()),
+            ("XMP:Title", "Grün".into()),
+        ] {
+            assert_eq!(tags[tag], want, "{format:?} {kind}: {tag}: {tags}");
+        }
+        run(decoder, &[text(&result), text(&decoded)]);
+        let (got, want) = (read(&decoded, &Limits::default()).unwrap(), base(kind));
+        assert_eq!(got.alpha.is_some(), want.alpha.is_some(), "{format:?} {kind}");
+        let (largest, mean) = difference(&got.color, &want.color);
+        assert!(mean <= most, "{format:?} {kind}: {largest}, mean {mean}");
+    }
+}
+
+#[cfg(feature = "avif")]
+#[test]
+fn avif_keeps_what_libavif_wrote() {
+    check_feature(OutputFormat::Avif, &["avifenc", "--lossless"], "avifdec", 0.01);
+}
+
+#[cfg(feature = "jxl")]
+#[test]
+fn jpeg_xl_keeps_what_libjxl_wrote() {
+    check_feature(OutputFormat::Jxl, &["cjxl", "-d", "0"], "djxl", 1e-6);
+}
