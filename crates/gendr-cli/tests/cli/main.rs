@@ -4,6 +4,7 @@
 mod bad_models;
 mod bad_pictures;
 mod eval;
+mod identity;
 mod model;
 mod pictures;
 mod restore;
