@@ -69,12 +69,17 @@ impl Run<'_> {
         if let Some(space) = &space {
             space.to_srgb(&mut source);
         }
+        // Networks know sRGB alone; what lies outside is enlarged plainly and added to what they make.
+        let beyond = source.split_beyond();
         let enlarged = upscale(&source, self.plan.working.0, self.plan.working.1)?;
         let generated = self.generate(source, &enlarged)?;
         let fix = self.options.color_fix.unwrap_or(self.restorer.color_fix);
         let fixed = apply_color_fix(fix, &generated, &enlarged)?;
         let mixed = mix(fixed, &enlarged, self.options.fidelity);
         let mut color = fit(mixed, self.plan.target)?;
+        if let Some(beyond) = beyond {
+            color.add(&upscale(&beyond, self.plan.target.0, self.plan.target.1)?);
+        }
         if let Some(space) = &space {
             space.from_srgb(&mut color);
         }

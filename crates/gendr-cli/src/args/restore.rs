@@ -134,11 +134,11 @@ pub(crate) struct SizeArgs {
 /// What becomes of files.
 #[derive(Args, Debug)]
 pub(crate) struct FileArgs {
-    /// Format of the results: png, jpeg, webp or tiff [default: the name's, else the input's]
+    /// Format of the results: png, jpeg, webp, tiff, and where built in avif and jxl [default: the name's, else the input's]
     #[arg(short, long, value_name = "FORMAT", value_parser = values::format, help_heading = "Files")]
     pub(crate) format: Option<OutputFormat>,
 
-    /// Quality of JPEG results, 1 to 100
+    /// Quality of JPEG, AVIF and lossy WebP results, 1 to 100 [default: a JPEG input's, else 92]
     #[arg(short, long, value_name = "N", help_heading = "Files")]
     pub(crate) quality: Option<u8>,
 

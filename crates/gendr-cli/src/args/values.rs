@@ -26,7 +26,8 @@ pub(super) fn vae_tiling(text: &str) -> Result<VaeTiling, String> {
 
 /// The name of an output format.
 pub(super) fn format(text: &str) -> Result<OutputFormat, String> {
-    OutputFormat::from_extension(text).ok_or_else(|| "give `png`, `jpeg`, `webp` or `tiff`".to_owned())
+    OutputFormat::from_extension(text)
+        .ok_or_else(|| "give `png`, `jpeg`, `webp`, `tiff`, `avif` or `jxl`".to_owned())
 }
 
 /// The name of a colour fix.

@@ -8,6 +8,8 @@ use gendr_image::{
 use moxcms::ColorProfile;
 use serde_json::Value;
 
+mod matrix;
+
 use crate::samples::{all, base, difference, synthetic};
 
 const FORMATS: [OutputFormat; 4] =
