@@ -3,7 +3,12 @@
 
 mod bad_models;
 mod bad_pictures;
+mod batches;
 mod eval;
+mod killed;
+mod looking;
 mod model;
 mod pictures;
+mod recipes;
 mod restore;
+mod shell;
