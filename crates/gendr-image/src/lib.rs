@@ -24,7 +24,9 @@ mod resize;
 mod tile;
 mod xmp;
 
-pub use color_fix::{ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics};
+pub use color_fix::{
+    BandedStatistics, ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics,
+};
 pub use color_space::ColorSpace;
 pub use decode::{Band, StripReader, decode};
 pub use encode::{EncodeOptions, Encoded, Strip, StripWriter, encode};

@@ -13,6 +13,7 @@
 //! `gendr.json`, with the configurations of the networks in it. Real-ESRGAN's networks are one file of their own
 //! tensors, with or without description.
 
+mod content_hash;
 mod description;
 mod info;
 mod init;

@@ -134,6 +134,18 @@ impl Weights {
         &self.tensors
     }
 
+    /// Hashes names, element types, shapes and values of the tensors, and what LoRA adds.
+    pub(crate) fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        for (name, tensor) in &self.tensors {
+            hasher.update(format!("\n{name} ").as_bytes());
+            tensor.hash_into(hasher);
+        }
+        for (name, updates) in &self.updates {
+            hasher.update(format!("\n{name} ").as_bytes());
+            updates.iter().for_each(|update| update.hash_into(hasher));
+        }
+    }
+
     /// The same tensors; errors say they come from `file`.
     #[must_use]
     pub(crate) fn at(mut self, file: &Path) -> Self {

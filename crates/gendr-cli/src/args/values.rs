@@ -32,13 +32,7 @@ pub(super) fn format(text: &str) -> Result<OutputFormat, String> {
 
 /// The name of a colour fix.
 pub(super) fn color_fix(text: &str) -> Result<ColorFix, String> {
-    match text {
-        "none" => Ok(ColorFix::None),
-        "adain" => Ok(ColorFix::Adain),
-        "wavelet" => Ok(ColorFix::Wavelet),
-        "ycbcr" => Ok(ColorFix::Ycbcr),
-        _ => Err("give `none`, `adain`, `wavelet` or `ycbcr`".to_owned()),
-    }
+    ColorFix::from_name(text).ok_or_else(|| "give `none`, `adain`, `wavelet` or `ycbcr`".to_owned())
 }
 
 /// Which metadata go.

@@ -99,6 +99,11 @@ impl<W: Write + Seek + 'static> StripWriter<W> {
         Ok(())
     }
 
+    /// Rows that were appended so far.
+    pub fn rows_written(&self) -> usize {
+        self.rows
+    }
+
     /// Ends the file.
     ///
     /// # Errors

@@ -73,6 +73,12 @@ pub(super) struct LowRank {
 }
 
 impl LowRank {
+    pub(super) fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(&self.scale.to_le_bytes());
+        self.a.hash_into(hasher);
+        self.b.hash_into(hasher);
+    }
+
     fn new(layer: &str, a: StoredTensor, b: StoredTensor, scaling: &Scaling) -> Result<Self> {
         let product = |shape: &[usize]| shape.iter().product::<usize>();
         let (&[rank, ref kernel @ ..], &[rows, inner, ref rest @ ..]) = (a.shape(), b.shape()) else {

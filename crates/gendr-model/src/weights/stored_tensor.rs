@@ -128,6 +128,12 @@ impl StoredTensor {
         &self.shape
     }
 
+    /// Hashes element type, shape and values.
+    pub(crate) fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(format!("{} {:?}\n", self.element.name(), self.shape).as_bytes());
+        hasher.update_rayon(self.bytes());
+    }
+
     /// The stored bytes, row-major.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

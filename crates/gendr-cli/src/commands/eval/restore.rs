@@ -228,6 +228,7 @@ fn write(output: &Path, input: &Path, picture: &Picture) -> Result<()> {
         input: Input::File(input.to_owned()),
         output: Output::File(output.to_owned()),
         format: OutputFormat::Png,
+        root: None,
     };
     let options = FileOptions { depth: Some(gendr::Depth::Eight), ..FileOptions::default() };
     job.write(picture, &options).map(drop)
