@@ -41,6 +41,5 @@ pub use pix::{PadGuidance, PixConfig, PixOutput};
 pub use rrdb::{RrdbConfig, RrdbNet};
 pub use tiles::{TileWindow, join_tiles};
 pub use unet::{Conditioning, PerLevel, Unet, UnetConfig};
-pub use weights::{
-    ElementType, Lora, Precision, Safetensors, SafetensorsWriter, StoredTensor, Weights, save_parameters,
-};
+pub use gendr_weights::{ElementType, Safetensors, StoredTensor};
+pub use weights::{Lora, Precision, SafetensorsWriter, ToTensorData, Weights, save_parameters};

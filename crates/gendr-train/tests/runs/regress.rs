@@ -100,7 +100,7 @@ fn four_batches_of_one_are_one_of_four() {
         let moments = file.tensors().iter().filter(|(name, _)| first(name));
         moments
             .flat_map(|(name, tensor)| {
-                tensor.to_f32(name).expect("floats").try_to_vec::<f32>().expect("floats")
+                tensor.values(name).expect("floats").to_vec()
             })
             .collect::<Vec<_>>()
     };

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::stored_tensor::shown;
+use crate::stored_tensor::shown;
 use crate::error::{Error, Result};
 
 const END: &[u8] = b"PK\x05\x06";
@@ -22,12 +22,12 @@ const LOCAL_SIZE: usize = 30;
 const MAX_MEMBERS: u64 = 1 << 16;
 
 /// How a zip archive starts.
-pub(super) fn is_zip(file: &[u8]) -> bool {
+pub(crate) fn is_zip(file: &[u8]) -> bool {
     file.starts_with(LOCAL)
 }
 
 /// The place of each member in `file`, by name.
-pub(super) fn members(file: &[u8]) -> Result<BTreeMap<String, Range<usize>>> {
+pub(crate) fn members(file: &[u8]) -> Result<BTreeMap<String, Range<usize>>> {
     let directory = directory(file)?;
     if directory.count > MAX_MEMBERS {
         return Err(Error::limit(format!(

@@ -10,13 +10,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{
+use crate::{
+    error::{Error, Result},
     pickle::{Id, Pickle, Storage, TensorView, Value},
     safetensors::map_file,
     stored_tensor::{StoredTensor, byte_count, shown},
     zip_archive,
 };
-use crate::error::{Error, Result};
 
 /// The integer the old format starts with, little-endian.
 const MAGIC: &[u8] = &[0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -35,12 +35,12 @@ const MAX_VISITS: usize = 1 << 20;
 /// [`ErrorKind::Input`](crate::ErrorKind::Input) when it is damaged or asks for a callable that is no part of a weight
 /// file, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for forms torch no longer writes. The message ends
 /// with the path.
-pub(super) fn open(path: &Path) -> Result<BTreeMap<String, StoredTensor>> {
+pub(crate) fn open(path: &Path) -> Result<BTreeMap<String, StoredTensor>> {
     parse(&map_file(path)?).map_err(|error| error.in_file(path))
 }
 
 /// The tensors of a torch file in memory.
-pub(super) fn parse(file: &Bytes) -> Result<BTreeMap<String, StoredTensor>> {
+pub(crate) fn parse(file: &Bytes) -> Result<BTreeMap<String, StoredTensor>> {
     if zip_archive::is_zip(file) { parse_archive(file) } else { parse_old(file) }
 }
 
