@@ -31,7 +31,9 @@ impl Distribution {
         let origin = &self.origin;
         let differences: Vec<Vec<f64>> = vectors
             .chunks_exact(width)
-            .map(|vector| vector.iter().zip(origin).map(|(&value, origin)| f64::from(value) - origin).collect())
+            .map(|vector| {
+                vector.iter().zip(origin).map(|(&value, origin)| f64::from(value) - origin).collect()
+            })
             .collect();
         self.count += differences.len();
         for vector in &differences {
@@ -55,7 +57,9 @@ impl Distribution {
     /// An input error where a set has fewer than two vectors or a value is not finite.
     pub(crate) fn distance(&self, other: &Self) -> Result<f64> {
         if self.count.min(other.count) < 2 {
-            return Err(Error::input("a distance of distributions needs two pictures or patches in each set"));
+            return Err(Error::input(
+                "a distance of distributions needs two pictures or patches in each set",
+            ));
         }
         let apart = self.mean().zip(other.mean()).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
         let (a, b) = (self.covariance(), other.covariance());
@@ -91,7 +95,8 @@ fn trace_of_root(a: &Mat<f64>, b: &Mat<f64>) -> Result<f64> {
     let eigen = a.self_adjoint_eigen(Side::Lower).map_err(failed)?;
     let (vectors, values) = (eigen.U(), eigen.S().column_vector());
     let size = a.nrows();
-    let half = Mat::from_fn(size, size, |row, column| vectors[(row, column)] * values[column].max(0.0).sqrt());
+    let half =
+        Mat::from_fn(size, size, |row, column| vectors[(row, column)] * values[column].max(0.0).sqrt());
     let product = half.transpose() * (b * &half);
     let eigenvalues = product.self_adjoint_eigenvalues(Side::Lower).map_err(failed)?;
     Ok(eigenvalues.iter().map(|value| value.max(0.0).sqrt()).sum())

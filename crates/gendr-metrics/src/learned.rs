@@ -6,6 +6,7 @@
 mod attention;
 mod catalog;
 mod clip_iqa;
+mod convolution;
 mod dists;
 mod features;
 mod fid;

@@ -12,7 +12,13 @@ use std::{
 
 use gendr_image::{AtomicFile, Error, ErrorKind, Limits, Result};
 
-use crate::{Comparison, compare::compare, evaluate::Evaluation, metric::{MetricInfo, Needs}, pairing::Pair};
+use crate::{
+    Comparison,
+    compare::compare,
+    evaluate::Evaluation,
+    metric::{MetricInfo, Needs},
+    pairing::Pair,
+};
 use cases::{Case, choose};
 use html::Escaped;
 

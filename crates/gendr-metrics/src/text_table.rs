@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::{
-    Comparison, Direction, MethodComparison, Needs, compare::compare, evaluate::Evaluation, metric::MetricInfo,
+    Comparison, Direction, MethodComparison, Needs, compare::compare, evaluate::Evaluation,
+    metric::MetricInfo,
 };
 
 /// A table for people: for one method a line for each metric with mean, confidence interval, median and extremes; for several a

@@ -147,8 +147,8 @@ fn grey_is_scored_as_equal_colours() {
 
 mod sets {
     use super::*;
-    use gendr_metrics::{EvaluateOptions, evaluate, learned_metric, pair_by_name};
     use gendr_image::{EncodeOptions, OutputFormat, Picture, encode};
+    use gendr_metrics::{EvaluateOptions, evaluate, learned_metric, pair_by_name};
     use std::{ops::ControlFlow, path::Path};
 
     fn write(folder: &Path, name: &str, picture: Planes) {
@@ -170,7 +170,10 @@ mod sets {
             })
             .collect();
         let views = tensors.iter().map(|(name, shape, bytes)| {
-            (*name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+            (
+                *name,
+                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap(),
+            )
         });
         fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
     }
@@ -200,7 +203,11 @@ mod sets {
         assert!((fid.means().get("fid").unwrap() - reference["pyiqa"].as_f64().unwrap()).abs() < 1e-3);
         assert!(fid.failed().next().is_none() && fid.rows.iter().all(|row| row.notes.is_empty()));
         let patches = scored("patch-fid", "large-dist", "large-ref");
-        assert_near(patches.means().get("patch-fid").unwrap(), &reference["scores"]["patch-fid"], "patch-fid");
+        assert_near(
+            patches.means().get("patch-fid").unwrap(),
+            &reference["scores"]["patch-fid"],
+            "patch-fid",
+        );
         let small = patches.rows.iter().filter(|row| !row.in_set).count();
         assert_eq!(patches.failed().count(), small);
         assert!(scored("fid", "ref", "ref").means().get("fid").unwrap() < 1e-6);

@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 
-use crate::stored_tensor::{ElementType, MAX_DIMENSIONS, shown};
 use crate::error::{Error, Result};
+use crate::stored_tensor::{ElementType, MAX_DIMENSIONS, shown};
 
 /// Most instructions executed: a network of some thousand tensors with optimiser state takes a tenth.
 const MAX_INSTRUCTIONS: usize = 1 << 20;
@@ -36,6 +36,8 @@ pub(crate) enum Value<'a> {
     Callable(Callable),
     Storage(Storage<'a>),
     Tensor(TensorView<'a>),
+    /// A module of TorchScript, once its attributes are known: a dictionary.
+    Module(Option<Id>),
 }
 
 /// The callables a pickle may ask for.
@@ -47,6 +49,8 @@ pub(crate) enum Callable {
     Size,
     Opaque,
     Storage(ElementType),
+    /// The class of a TorchScript module, whose code is never looked at.
+    Module,
 }
 
 /// The memory of one or more tensors, kept outside the pickle under `key`.
@@ -241,12 +245,24 @@ impl<'a> Machine<'a> {
                 self.push(Value::Callable(callable(module, name)?));
             }
             b'R' => self.call()?,
+            0x81 => {
+                self.pop_arguments()?;
+                let class = self.pop()?;
+                if !matches!(self.value(class), Value::Callable(Callable::Module)) {
+                    return Err(Error::input(
+                        "pickle makes an object of a class that is no part of a weight file",
+                    ));
+                }
+                self.push(Value::Module(None));
+            }
             b'b' => {
-                // The state of an OrderedDict: its metadata, which say nothing about tensors.
-                self.pop()?;
+                let state = self.pop()?;
                 let object = self.top()?;
-                if !matches!(self.value(object), Value::Dict(_)) {
-                    return Err(Error::input("pickle sets the state of something that has none"));
+                match &mut self.values[object as usize] {
+                    Value::Module(attributes) => *attributes = Some(state),
+                    // The state of an OrderedDict: its metadata, which say nothing about tensors.
+                    Value::Dict(_) => {}
+                    _ => return Err(Error::input("pickle sets the state of something that has none")),
                 }
             }
             b'Q' => self.storage()?,
@@ -522,6 +538,11 @@ fn callable(module: &str, name: &str) -> Result<Callable> {
         ("torch", "CharStorage") => Callable::Storage(ElementType::I8),
         ("torch", "ByteStorage") => Callable::Storage(ElementType::U8),
         ("torch", "BoolStorage") => Callable::Storage(ElementType::Bool),
+        (
+            "torch.jit._pickle",
+            "build_intlist" | "build_doublelist" | "build_boollist" | "restore_type_tag",
+        ) => Callable::Opaque,
+        (script, _) if script == "__torch__" || script.starts_with("__torch__.") => Callable::Module,
         _ => {
             return Err(Error::input(format!(
                 "pickle asks for {}.{}, which is no part of a weight file",

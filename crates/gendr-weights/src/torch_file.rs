@@ -1,7 +1,8 @@
 //! Tensors in the files of `torch.save`: `.pth`, `.pt`, `.bin`, `.pkl`.
 //!
 //! Since torch 1.6 such a file is a zip archive of one pickle and one member for each storage; before, it was five
-//! pickles followed by the storages. Both are read from the mapped file; a contiguous tensor is not copied.
+//! pickles followed by the storages. Both are read from the mapped file; a contiguous tensor is not copied. TorchScript keeps
+//! code beside such an archive, which nobody looks at.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -175,6 +176,7 @@ impl<'p, 'a> Collector<'p, 'a> {
                     return Err(Error::input(format!("tensor {} is there twice", shown(&name))));
                 }
             }
+            Value::Module(Some(attributes)) => self.visit(*attributes, path)?,
             _ => {}
         }
         Ok(())

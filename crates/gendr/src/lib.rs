@@ -42,6 +42,6 @@ pub use memory::{available_memory, format_bytes, peak_memory};
 pub use options::{MIN_TILE, RestoreOptions, TILE_STEP, Tiling, VaeTiling};
 pub use progress::{CancelFlag, Observer, Progress, Silent, Stage};
 pub use restore::Restored;
-pub use restorer::{BUILT_IN, Compute, ModelSource, Restorer};
+pub use restorer::{BUILT_IN, Compute, ModelSource, Restorer, built_in_file};
 pub use target_size::{MAX_SCALE, MAX_SIDE, TargetSize};
 pub use timings::Timings;

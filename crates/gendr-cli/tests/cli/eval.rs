@@ -251,7 +251,9 @@ fn a_learned_metric_without_weights_is_refused_by_name_and_the_others_run() {
     for metric in ["lpips-alex", "dists"] {
         assert!(said.contains(&format!("error: {metric} cannot be computed: ")), "{said}");
     }
-    assert!(said.contains("hint: give `--weights` a folder with torchvision's AlexNet (alexnet-owt-7be5be79.pth) as alexnet.pth"));
+    assert!(said.contains(
+        "hint: give `--weights` a folder with torchvision's AlexNet (alexnet-owt-7be5be79.pth) as alexnet.pth"
+    ));
     assert!(json_lines(&assert)[5]["mean"]["psnr"].as_f64() > Some(20.0));
     eval(root.path(), "near reference --metrics lpips-vgg").code(2);
 }

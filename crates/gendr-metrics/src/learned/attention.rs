@@ -45,7 +45,13 @@ impl MultiHeadAttention {
         let all = Linear::named(weights, &weight, weights.has(&bias).then_some(bias.as_str()), width)?;
         let all = all.giving(3 * width, &weight)?;
         let [query, key, value] = [0, 1, 2].map(|index| all.part(index, 3));
-        Ok(Self { query, key, value, output: Linear::read(weights, output, width)?.giving(width, output)?, heads })
+        Ok(Self {
+            query,
+            key,
+            value,
+            output: Linear::read(weights, output, width)?.giving(width, output)?,
+            heads,
+        })
     }
 
     /// As torch's `MultiheadAttention` stores it.
@@ -81,8 +87,7 @@ fn check_heads(width: usize, heads: usize, name: &str) -> Result<()> {
 /// softmax(q k^T / sqrt(size of a head)) v.
 pub(super) fn attend(query: &Tokens, key: &Tokens, value: &Tokens, heads: usize) -> Tokens {
     let head_size = query.width / heads;
-    let shape =
-        AttentionShape { batch: 1, heads, queries: query.count(), keys: key.count(), head_size };
+    let shape = AttentionShape { batch: 1, heads, queries: query.count(), keys: key.count(), head_size };
     let mut data = vec![0.0; query.data.len()];
     attention(&shape, &query.data, &key.data, &value.data, &mut data, None);
     Tokens { width: query.width, data }

@@ -280,7 +280,9 @@ pub fn learned_metric(id: &str, folder: Option<&Path>) -> Result<Box<dyn Metric>
         return Err(Error::argument(format!("there is no learned metric {id}")));
     };
     let refuse = |error: Error| {
-        Error::input(format!("{id} cannot be computed: {error}")).with_hint(learned.what_to_get()).with_source(error)
+        Error::input(format!("{id} cannot be computed: {error}"))
+            .with_hint(learned.what_to_get())
+            .with_source(error)
     };
     let Some(folder) = folder else { return Err(refuse(Error::argument("no folder of weights was given"))) };
     let names: Vec<&[&str]> = learned.files.iter().map(|file| file.names).collect();
@@ -316,7 +318,9 @@ impl Metric for Opened {
     fn score(&self, sample: &Sample) -> Result<f64> {
         match &self.network {
             Network::Single(score) => score(sample),
-            Network::Set(_) => Err(Error::argument(format!("{} has no score of a single picture", self.info.id))),
+            Network::Set(_) => {
+                Err(Error::argument(format!("{} has no score of a single picture", self.info.id)))
+            }
         }
     }
 

@@ -3,8 +3,9 @@
 use gendr_image::{Error, Planes, Result};
 
 use super::{
-    CLIP, check_size,
+    CLIP,
     attention::{MultiHeadAttention, attend},
+    check_size,
     layers::{LayerNorm, Linear, Mlp, Tokens, quick_gelu},
     residual::ResidualNetwork,
     weights::Weights,
@@ -85,9 +86,8 @@ impl ClipIqa {
             let products = seen.iter().zip(word).map(|(a, b)| f64::from(*a) * f64::from(*b));
             products.sum::<f64>() * self.scale
         };
-        let shares = self.words.iter().map(|[good, bad]| {
-            1.0 / (1.0 + (similarity(bad) - similarity(good)).exp())
-        });
+        let shares =
+            self.words.iter().map(|[good, bad]| 1.0 / (1.0 + (similarity(bad) - similarity(good)).exp()));
         Ok(shares.sum::<f64>() / self.words.len() as f64)
     }
 }
@@ -130,8 +130,7 @@ impl AttentionPool {
 }
 
 /// CLIP's transformer for words.
-struct TextEncoder<'a> {
-    weights: &'a Weights,
+struct TextEncoder {
     embedding: Tokens,
     positions: Tokens,
     layers: Vec<TextLayer>,
@@ -141,8 +140,8 @@ struct TextEncoder<'a> {
     features: usize,
 }
 
-impl<'a> TextEncoder<'a> {
-    fn read(weights: &'a Weights) -> Result<Self> {
+impl TextEncoder {
+    fn read(weights: &Weights) -> Result<Self> {
         let table = |name: &str| -> Result<Tokens> {
             let tensor = weights.get(&[name.to_owned()], 2)?;
             Ok(Tokens { width: tensor.shape[1], data: tensor.data })
@@ -160,7 +159,6 @@ impl<'a> TextEncoder<'a> {
             norm: LayerNorm::read(weights, "ln_final", width, EPSILON)?,
             features: projection.width,
             projection: projection.data,
-            weights,
             embedding,
             positions,
         })

@@ -3,7 +3,7 @@
 use gendr_image::{Error, Planes, Result};
 
 use super::{
-    layers::Convolution,
+    convolution::Convolution,
     pooling::{Pool, Pooling},
     weights::Weights,
 };

@@ -2,12 +2,7 @@
 
 use gendr_image::{Planes, Resampling, Result, resize};
 
-use super::{
-    check_size,
-    inception::Inception,
-    network_input,
-    weights::Weights,
-};
+use super::{check_size, inception::Inception, network_input, weights::Weights};
 use crate::levels::check_picture;
 
 /// Side of the pictures that the network sees.

@@ -3,7 +3,7 @@
 use gendr_image::{Planes, Result};
 
 use super::{
-    layers::Convolution,
+    convolution::Convolution,
     pooling::{Pool, Pooling},
     weights::Weights,
 };

@@ -3,9 +3,11 @@
 use gendr_image::{Error, Planes, Resampling, Resize, Result};
 
 use super::{
-    HALVES, check_size,
+    HALVES,
     attention::attend,
-    layers::{Convolution, Linear, Tokens, sigmoid, transposed},
+    check_size,
+    convolution::Convolution,
+    layers::{Linear, Tokens, sigmoid, transposed},
     swin::Swin,
     vision_transformer::VisionTransformer,
     weights::Weights,

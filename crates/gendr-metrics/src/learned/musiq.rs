@@ -5,9 +5,11 @@ use gendr_kernels::Padding;
 use rayon::prelude::*;
 
 use super::{
-    HALVES, check_size,
+    HALVES,
     attention::{MultiHeadAttention, softmax},
-    layers::{Convolution, GroupNorm, LayerNorm, Linear, Mlp, Tokens, gelu},
+    check_size,
+    convolution::{Convolution, GroupNorm},
+    layers::{LayerNorm, Linear, Mlp, Tokens, gelu},
     pooling::{Pool, Pooling},
     residual::add_rectified,
     weights::Weights,

@@ -63,9 +63,9 @@ impl Pooling {
             Pool::Hann => {
                 const TAPS: [f32; 3] = [0.25, 0.5, 0.25];
                 let tap = |at: usize, middle: usize| TAPS[at + 1 - middle * self.stride];
-                let weights = rows.clone().flat_map(|row| {
-                    columns.clone().map(move |column| tap(row, y) * tap(column, x))
-                });
+                let weights = rows
+                    .clone()
+                    .flat_map(|row| columns.clone().map(move |column| tap(row, y) * tap(column, x)));
                 let sum: f32 = values.zip(weights).map(|(value, weight)| weight * value * value).sum();
                 (sum + 1e-12).sqrt()
             }

@@ -5,7 +5,8 @@ use rayon::prelude::*;
 
 use super::{
     attention::MultiHeadAttention,
-    layers::{Convolution, LayerNorm, Mlp, Tokens, gelu},
+    convolution::Convolution,
+    layers::{LayerNorm, Mlp, Tokens, gelu},
     weights::Weights,
 };
 
@@ -28,7 +29,13 @@ pub(super) struct Swin {
 }
 
 impl Swin {
-    pub(super) fn read(weights: &Weights, prefix: &str, width: usize, side: usize, scale: f32) -> Result<Self> {
+    pub(super) fn read(
+        weights: &Weights,
+        prefix: &str,
+        width: usize,
+        side: usize,
+        scale: f32,
+    ) -> Result<Self> {
         let window = WINDOW.min(side);
         if side % window != 0 {
             return Err(Error::input(format!("{side} tokens a side are no whole windows of {window}")));
@@ -82,7 +89,8 @@ impl Windows {
     fn places(self, window: usize) -> Vec<(usize, usize)> {
         let Self { side, window: length, shift } = self;
         let (top, left) = (window / (side / length) * length, window % (side / length) * length);
-        let part = |at: usize| usize::from(at >= side - length) + usize::from(shift > 0 && at >= side - shift);
+        let part =
+            |at: usize| usize::from(at >= side - length) + usize::from(shift > 0 && at >= side - shift);
         let place = |index: usize| {
             let (y, x) = (top + index / length, left + index % length);
             let source = (y + shift) % side * side + (x + shift) % side;
@@ -109,7 +117,8 @@ impl Block {
         let output = format!("{name}attn.proj");
         let mlp = ["fc1", "fc2"].map(|layer| format!("{name}mlp.{layer}"));
         let places = (2 * windows.window - 1).pow(2);
-        let bias = weights.shaped(&format!("{name}attn.relative_position_bias_table"), &[places, HEADS])?.data;
+        let bias =
+            weights.shaped(&format!("{name}attn.relative_position_bias_table"), &[places, HEADS])?.data;
         Ok(Self {
             windows,
             norms: [norm("norm1")?, norm("norm2")?],

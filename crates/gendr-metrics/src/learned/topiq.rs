@@ -3,9 +3,11 @@
 use gendr_image::{Error, Planes, Resampling, Result, resize};
 
 use super::{
-    IMAGENET, check_size,
+    IMAGENET,
     attention::{MultiHeadAttention, softmax},
-    layers::{Convolution, LayerNorm, Linear, Mlp, Tokens, gelu, sigmoid},
+    check_size,
+    convolution::Convolution,
+    layers::{LayerNorm, Linear, Mlp, Tokens, gelu, sigmoid},
     residual::ResidualNetwork,
     weights::Weights,
 };
@@ -68,14 +70,17 @@ impl Topiq {
         let reduce = gates.iter().enumerate().map(reduce).collect::<Result<_>>()?;
         let levels = channels.len();
         let own = (0..levels).map(|level| {
-            stacked(weights, &format!("sa_attn_blks.{level}.layers."), |name| Layer::read(weights, name, width))
+            stacked(weights, &format!("sa_attn_blks.{level}.layers."), |name| {
+                Layer::read(weights, name, width)
+            })
         });
         let across = (0..levels - 1).map(|level| {
-            stacked(weights, &format!("attn_blks.{level}.layers."), |name| CrossLayer::read(weights, name, width))
+            stacked(weights, &format!("attn_blks.{level}.layers."), |name| {
+                CrossLayer::read(weights, name, width)
+            })
         });
-        let norm = |index: usize, width| {
-            LayerNorm::read(weights, &format!("score_linear.{index}"), width, EPSILON)
-        };
+        let norm =
+            |index: usize, width| LayerNorm::read(weights, &format!("score_linear.{index}"), width, EPSILON);
         let linear = |index: usize, width| Linear::read(weights, &format!("score_linear.{index}"), width);
         let (first, second) = (linear(1, width)?, linear(4, width)?);
         Ok(Self {
@@ -83,7 +88,11 @@ impl Topiq {
             across: across.collect::<Result<_>>()?,
             last: Layer::read(weights, "attn_pool.", width)?,
             norms: [norm(0, width)?, norm(3, first.out_features())?],
-            linear: [first.giving(width, "score_linear.1")?, second.giving(width, "score_linear.4")?, linear(6, width)?],
+            linear: [
+                first.giving(width, "score_linear.1")?,
+                second.giving(width, "score_linear.4")?,
+                linear(6, width)?,
+            ],
             network,
             gates,
             reduce,
@@ -162,7 +171,10 @@ fn positions(weights: &Weights) -> Result<Planes> {
     let (rows, columns) = (weights.get(&["h_emb".to_owned()], 4)?, weights.get(&["w_emb".to_owned()], 4)?);
     let (height, width) = (rows.shape[2], columns.shape[3]);
     if rows.shape != [1, columns.shape[1], height, 1] || columns.shape != [1, rows.shape[1], 1, width] {
-        return Err(Error::input(format!("h_emb and w_emb of shapes {:?} and {:?}", rows.shape, columns.shape)));
+        return Err(Error::input(format!(
+            "h_emb and w_emb of shapes {:?} and {:?}",
+            rows.shape, columns.shape
+        )));
     }
     let mut data = Vec::with_capacity(2 * rows.shape[1] * height * width);
     for channel in rows.data.chunks_exact(height) {

@@ -4,7 +4,8 @@ use gendr_image::{Error, Planes, Result};
 
 use super::{
     attention::MultiHeadAttention,
-    layers::{Convolution, LayerNorm, Mlp, Tokens, gelu},
+    convolution::Convolution,
+    layers::{LayerNorm, Mlp, Tokens, gelu},
     weights::Weights,
 };
 
@@ -30,7 +31,9 @@ impl VisionTransformer {
         let kernel = weights.get(&[format!("{name}.weight")], 4)?.shape;
         let (width, patch) = (kernel[0], kernel[2]);
         if kernel[3] != patch || side % patch != 0 {
-            return Err(Error::input(format!("{name}.weight has the shape {kernel:?}, no patches of {side} pixels")));
+            return Err(Error::input(format!(
+                "{name}.weight has the shape {kernel:?}, no patches of {side} pixels"
+            )));
         }
         let places = (side / patch) * (side / patch) + 1;
         let positions = weights.shaped(&format!("{prefix}pos_embed"), &[1, places, width])?.data;

@@ -33,7 +33,9 @@ impl Weights {
         let there: Vec<PathBuf> = wanted.iter().filter_map(|names| find(folder, names)).collect();
         if there.is_empty() {
             let names: Vec<&str> = wanted.iter().filter_map(|names| names.first().copied()).collect();
-            return Err(Error::input(format!("no weight file called {} is here", names.join(" or "))).at(folder));
+            return Err(
+                Error::input(format!("no weight file called {} is here", names.join(" or "))).at(folder)
+            );
         }
         let mut tensors = StoredTensors::new();
         for path in there {
@@ -82,7 +84,10 @@ impl Weights {
             let narrow = tensor.bytes().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32);
             let data: Vec<f32> = narrow.collect();
             if !data.iter().all(|value| value.is_finite()) {
-                return Err(Error::input(format!("{} holds values that are not finite numbers", shown(name))));
+                return Err(Error::input(format!(
+                    "{} holds values that are not finite numbers",
+                    shown(name)
+                )));
             }
             return Ok(Tensor { shape, data });
         }

@@ -15,7 +15,8 @@ pub(super) fn inverse_form(matrix: &[f64], vector: &[f64]) -> Result<f64> {
     let (vectors, values) = (eigen.U(), eigen.S().column_vector());
     let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     let terms = (0..size).filter(|&index| values[index].abs() > 1e-15 * largest).map(|index| {
-        let coordinate: f64 = vector.iter().enumerate().map(|(row, value)| value * vectors[(row, index)]).sum();
+        let coordinate: f64 =
+            vector.iter().enumerate().map(|(row, value)| value * vectors[(row, index)]).sum();
         coordinate * coordinate / values[index]
     });
     Ok(terms.sum())

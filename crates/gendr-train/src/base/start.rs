@@ -81,9 +81,8 @@ mod tests {
         let weights = Weights::from_module(&four).expect("weights");
         let sixteen = rebuilt(&weights, 16).expect("weights");
         sixteen.load(shape.network(16).init(&device).expect("a UNet")).expect("fitting weights");
-        let values = |weights: &Weights, name: &str| {
-            weights.tensors()[name].values(name).expect("floats").to_vec()
-        };
+        let values =
+            |weights: &Weights, name: &str| weights.tensors()[name].values(name).expect("floats").to_vec();
         let (old, new) = (values(&weights, "conv_in.weight"), values(&sixteen, "conv_in.weight"));
         assert_eq!(new.len(), 4 * old.len());
         assert_eq!(new[5 * 9], old[9] / 4.0, "channel 5 is the old channel 1");

@@ -42,7 +42,9 @@ impl Given<'_> {
 
     fn built_in(self, id: &str) -> Result<Box<dyn Metric>> {
         match self.niqe_model {
-            Some(path) if id == "niqe" => Ok(Box::new(Niqe::new(NiqeModel::open(path, Luma::FullRange)?, Luma::FullRange))),
+            Some(path) if id == "niqe" => {
+                Ok(Box::new(Niqe::new(NiqeModel::open(path, Luma::FullRange)?, Luma::FullRange)))
+            }
             _ => Ok(built_in_metric(id)?),
         }
     }
