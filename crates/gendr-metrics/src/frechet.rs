@@ -1,7 +1,7 @@
 //! Fréchet distance between two sets of feature vectors.
 
-use faer::{Mat, Side};
 use gendr_image::{Error, Result};
+use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 /// Mean and covariance of feature vectors, gathered as they come; memory does not grow with their number.
@@ -63,10 +63,10 @@ impl Distribution {
         }
         let apart = self.mean().zip(other.mean()).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
         let (a, b) = (self.covariance(), other.covariance());
-        let distance = apart + trace(&a) + trace(&b) - 2.0 * trace_of_root(&a, &b)?;
-        if !distance.is_finite() {
+        if !a.iter().chain(b.iter()).all(|value| value.is_finite()) || !apart.is_finite() {
             return Err(Error::input("the features of the sets hold values that are not finite"));
         }
+        let distance = apart + a.trace() + b.trace() - 2.0 * trace_of_root(&a, &b);
         // Rounding alone can bring it below zero.
         Ok(distance.max(0.0))
     }
@@ -75,31 +75,47 @@ impl Distribution {
         self.origin.iter().zip(&self.sums).map(|(origin, sum)| origin + sum / self.count as f64)
     }
 
-    fn covariance(&self) -> Mat<f64> {
+    fn covariance(&self) -> DMatrix<f64> {
         let count = self.count as f64;
-        Mat::from_fn(self.width, self.width, |row, column| {
+        DMatrix::from_fn(self.width, self.width, |row, column| {
             let products = self.products[row.max(column) * self.width + row.min(column)];
             (products - self.sums[row] * self.sums[column] / count) / (count - 1.0)
         })
     }
 }
 
-fn trace(matrix: &Mat<f64>) -> f64 {
-    (0..matrix.nrows()).map(|index| matrix[(index, index)]).sum()
+/// tr(sqrt(a b)) of two positive semi-definite matrices: with a = l l^T the sum of the roots of the eigenvalues of l^T b l, which
+/// has those of a b apart from zeros and is symmetric.
+fn trace_of_root(a: &DMatrix<f64>, b: &DMatrix<f64>) -> f64 {
+    let factor = factor(a);
+    if factor.ncols() == 0 {
+        return 0.0;
+    }
+    let product = factor.tr_mul(&(b * &factor));
+    product.symmetric_eigenvalues().iter().map(|value| value.max(0.0).sqrt()).sum()
 }
 
-/// tr(sqrt(a b)) of two positive semi-definite matrices: the sum of the roots of the eigenvalues of sqrt(a) b sqrt(a), which has
-/// those of a b and is symmetric.
-fn trace_of_root(a: &Mat<f64>, b: &Mat<f64>) -> Result<f64> {
-    let failed = |error| Error::input(format!("no eigenvalues of the features: {error:?}"));
-    let eigen = a.self_adjoint_eigen(Side::Lower).map_err(failed)?;
-    let (vectors, values) = (eigen.U(), eigen.S().column_vector());
-    let size = a.nrows();
-    let half =
-        Mat::from_fn(size, size, |row, column| vectors[(row, column)] * values[column].max(0.0).sqrt());
-    let product = half.transpose() * (b * &half);
-    let eigenvalues = product.self_adjoint_eigenvalues(Side::Lower).map_err(failed)?;
-    Ok(eigenvalues.iter().map(|value| value.max(0.0).sqrt()).sum())
+/// The Cholesky factor with as many columns as the rank of a positive semi-definite matrix: the greatest remaining diagonal
+/// element comes first (Higham 1990).
+fn factor(matrix: &DMatrix<f64>) -> DMatrix<f64> {
+    let size = matrix.nrows();
+    let mut rest: DVector<f64> = matrix.diagonal();
+    let negligible = rest.max().max(0.0) * size as f64 * f64::EPSILON;
+    let mut factor = DMatrix::zeros(size, size);
+    let mut rank = 0;
+    while rank < size {
+        let (pivot, greatest) = rest.argmax();
+        if greatest <= negligible {
+            break;
+        }
+        let done = factor.columns(0, rank);
+        let column = (matrix.column(pivot) - done * done.row(pivot).transpose()) / greatest.sqrt();
+        rest -= column.component_mul(&column);
+        rest[pivot] = 0.0;
+        factor.set_column(rank, &column);
+        rank += 1;
+    }
+    factor.columns(0, rank).into_owned()
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ impl Niqe {
             (0..COUNT).map(|feature| self.model.mean[feature] - mean_of(&all, feature)).collect();
         let average: Vec<f64> =
             self.model.covariance.iter().zip(covariance(&complete)).map(|(a, b)| (a + b) / 2.0).collect();
-        Ok(symmetric::inverse_form(&average, &difference)?.max(0.0).sqrt())
+        Ok(symmetric::inverse_form(&average, &difference).max(0.0).sqrt())
     }
 }
 
