@@ -60,10 +60,6 @@ impl MultiHeadAttention {
         Self::packed(weights, names, &format!("{name}.out_proj"), width, heads)
     }
 
-    pub(super) fn out_features(&self) -> usize {
-        self.output.out_features()
-    }
-
     /// Every token of `queries` asks all of `memory`.
     pub(super) fn forward(&self, queries: &Tokens, memory: &Tokens) -> Tokens {
         let (query, key) = (self.query.forward(queries), self.key.forward(memory));

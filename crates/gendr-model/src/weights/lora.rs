@@ -14,7 +14,7 @@ use gendr_weights::{StoredTensor, shown};
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::{ToTensorData, diffusers_folder::read_json, old_names};
+use super::{diffusers_folder::read_json, old_names};
 use crate::error::{Error, Result};
 
 /// Longest adapter configuration read.
