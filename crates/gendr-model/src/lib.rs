@@ -25,6 +25,7 @@ mod weights;
 pub use autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig, Posterior, old_attention_name};
 pub use compact::{CompactConfig, SrvggNetCompact};
 pub use error::{Error, ErrorKind, Result};
+pub use gendr_weights::{ElementType, Safetensors, StoredTensor};
 pub use guided_pass::{GuidedPass, GuidedStatistics};
 pub use layers::{Conv2d, GroupNorm, LayerNorm, Linear, PRelu};
 pub use model_folder::{
@@ -41,6 +42,4 @@ pub use pix::{PadGuidance, PixConfig, PixOutput};
 pub use rrdb::{RrdbConfig, RrdbNet};
 pub use tiles::{TileWindow, join_tiles};
 pub use unet::{Conditioning, PerLevel, Unet, UnetConfig};
-pub use weights::{
-    ElementType, Lora, Precision, Safetensors, SafetensorsWriter, StoredTensor, Weights, save_parameters,
-};
+pub use weights::{Lora, Precision, SafetensorsWriter, ToTensorData, Weights, save_parameters};

@@ -28,12 +28,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use gendr_weights::Safetensors;
 
 use crate::{
     autoencoder_kl::AutoencoderKlConfig,
     error::{Error, Result},
     unet::UnetConfig,
-    weights::{Lora, Safetensors, Weights, weight_file},
+    weights::{Lora, Weights, weight_file},
 };
 
 pub use self::{

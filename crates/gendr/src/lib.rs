@@ -65,7 +65,7 @@ pub use progress::{CancelFlag, Observer, Progress, Silent, Stage};
 pub use recipe::{Recipe, RecipeFile, RecipeModel};
 pub use restore::Restored;
 pub use restore_file::RestoredFile;
-pub use restorer::{BUILT_IN, Compute, ModelSource, Restorer};
+pub use restorer::{BUILT_IN, Compute, ModelSource, Restorer, built_in_file};
 pub use self_test::SelfTest;
 pub use target_size::{MAX_SCALE, MAX_SIDE, TargetSize};
 pub use timings::Timings;

@@ -13,7 +13,12 @@ use crate::{DeviceChoice, Error, ErrorKind, RestoreOptions, Result, available_me
 /// The name of the built-in model.
 pub const BUILT_IN: &str = "gendr-tiny";
 
-/// The built-in model, a single model file. The one place that includes it.
+/// The built-in model, a single model file.
+pub fn built_in_file() -> &'static [u8] {
+    BUILT_IN_FILE
+}
+
+/// The one place that includes it.
 static BUILT_IN_FILE: &[u8] = include_bytes!("../models/gendr-tiny.safetensors");
 
 /// Where a model comes from.

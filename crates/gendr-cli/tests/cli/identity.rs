@@ -4,7 +4,8 @@
 use std::{fs, path::Path};
 
 use gendr_image::{
-    Depth, EncodeOptions, Limits, OutputFormat, Picture, Planes, PngColor, Resampling, encode, read, resize, upscale,
+    Depth, EncodeOptions, Limits, OutputFormat, Picture, Planes, PngColor, Resampling, encode, read, resize,
+    upscale,
 };
 use snapbox::cmd::{Command, cargo_bin};
 
@@ -31,12 +32,26 @@ fn display_p3() -> PngColor {
 }
 
 fn check(root: &Path, picture: &Picture, format: OutputFormat, scale: usize) {
-    let what = format!("{format:?} {:?} grey {} alpha {}", picture.depth, picture.grey, picture.alpha.is_some());
-    let (before, after) = (root.join("in").with_extension(format.extension()), root.join("out").with_extension(format.extension()));
+    let what =
+        format!("{format:?} {:?} grey {} alpha {}", picture.depth, picture.grey, picture.alpha.is_some());
+    let (before, after) = (
+        root.join("in").with_extension(format.extension()),
+        root.join("out").with_extension(format.extension()),
+    );
     fs::write(&before, encode(picture, &EncodeOptions::new(format)).unwrap().bytes).unwrap();
     let scaled = scale.to_string();
     Command::new(cargo_bin!("gendr"))
-        .args(["restore", "--fidelity", "1", "--color-fix", "none", "--overwrite", "--quiet", "--scale", &scaled])
+        .args([
+            "restore",
+            "--fidelity",
+            "1",
+            "--color-fix",
+            "none",
+            "--overwrite",
+            "--quiet",
+            "--scale",
+            &scaled,
+        ])
         .arg(&before)
         .arg("-o")
         .arg(&after)

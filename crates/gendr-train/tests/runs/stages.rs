@@ -226,9 +226,8 @@ fn every_stage_goes_on_where_it_stopped() {
 fn first_gradients(run: &Path) -> Vec<f32> {
     let file = gendr_model::Safetensors::open(&newest_checkpoint(run)).expect("a checkpoint");
     let moments = file.tensors().iter().filter(|(name, _)| name.starts_with("generator.first."));
-    let values = |(name, tensor): (&String, &gendr_model::StoredTensor)| {
-        tensor.to_f32(name).expect("floats").try_to_vec::<f32>().expect("floats")
-    };
+    let values =
+        |(name, tensor): (&String, &gendr_model::StoredTensor)| tensor.values(name).expect("floats").to_vec();
     moments.flat_map(values).collect()
 }
 
