@@ -1,7 +1,6 @@
 //! Picture files in, faithful picture files out.
 
 mod alpha;
-mod beyond;
 mod color_fix;
 mod color_space;
 mod decode;
@@ -10,12 +9,12 @@ mod error;
 mod exif;
 mod file;
 mod format;
+mod iptc;
 mod limits;
 mod metadata;
 mod notice;
 mod orientation;
 mod pad;
-mod photoshop;
 mod picture;
 mod planes;
 mod raster;
@@ -24,11 +23,9 @@ mod resize;
 mod tile;
 mod xmp;
 
-pub use color_fix::{
-    BandedStatistics, ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics,
-};
+pub use color_fix::{ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics};
 pub use color_space::ColorSpace;
-pub use decode::{Band, StripReader, decode};
+pub use decode::decode;
 pub use encode::{EncodeOptions, Encoded, Strip, StripWriter, encode};
 pub use error::{Error, ErrorKind, Result};
 pub use file::{AtomicFile, read, read_file, write_atomic};

@@ -19,13 +19,11 @@ pub enum NoticeKind {
 }
 
 impl Notice {
-    /// Tells of something that is gone.
-    pub fn dropped(message: impl Into<String>) -> Self {
+    pub(crate) fn dropped(message: impl Into<String>) -> Self {
         Self { kind: NoticeKind::Dropped, message: message.into() }
     }
 
-    /// Tells of something that is there in another form.
-    pub fn converted(message: impl Into<String>) -> Self {
+    pub(crate) fn converted(message: impl Into<String>) -> Self {
         Self { kind: NoticeKind::Converted, message: message.into() }
     }
 

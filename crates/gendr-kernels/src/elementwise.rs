@@ -2,7 +2,7 @@
 
 use crate::{
     math::{gelu_slope, normal_distribution, sigmoid, silu_slope},
-    simd::{Kernel, Level, Simd, each_vector, load, store},
+    simd::{Kernel, Level, Simd},
 };
 use rayon::prelude::*;
 
@@ -114,18 +114,19 @@ impl Kernel for Map<'_> {
     fn run<S: Simd>(self, s: S) {
         let len = self.y.len();
         assert!(self.x.len() == len && self.factor.is_none_or(|factor| factor.len() == len));
-        each_vector::<S>(len, |at, count| {
+        for at in (0..len).step_by(S::LANES) {
+            let count = (len - at).min(S::LANES);
             // SAFETY: `count` floats from `at` on lie inside the slices.
             unsafe {
-                let x = load(s, self.x.as_ptr().add(at), count);
+                let x = s.load_first(self.x.as_ptr().add(at), count);
                 let f = if self.slope { self.rectifier.slope(s, x) } else { self.rectifier.value(s, x) };
                 let v = match self.factor {
-                    Some(factor) => s.mul(f, load(s, factor.as_ptr().add(at), count)),
+                    Some(factor) => s.mul(f, s.load_first(factor.as_ptr().add(at), count)),
                     None => f,
                 };
-                store(s, self.y.as_mut_ptr().add(at), v, count);
+                s.store_first(self.y.as_mut_ptr().add(at), v, count);
             }
-        });
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{Result, pairs::Teacher};
 use burn::tensor::{Device, Tensor, TensorData};
 use gendr_image::Planes;
-use gendr_model::{RrdbConfig, RrdbNet, Safetensors, StoredTensor, TensorSource, ToTensorData, load_into};
+use gendr_model::{RrdbConfig, RrdbNet, Safetensors, StoredTensor, TensorSource, load_into};
 use std::{collections::BTreeMap, path::Path};
 
 /// Crops restored at once: enough to keep the processor busy, few enough to stay out of memory's way.
@@ -17,8 +17,8 @@ pub(crate) struct RealEsrgan {
 
 impl RealEsrgan {
     /// Reads the weights.
-    pub(crate) fn open(weights: &Path) -> Result<Self> {
-        let device = Device::flex();
+    pub(crate) fn open(weights: &Path, device: &Device) -> Result<Self> {
+        let device = device.clone();
         let mut source = Named(Safetensors::open(weights)?.into_tensors());
         let network = load_into(RrdbConfig::default().init(&device)?, &mut source)?;
         Ok(Self { network, device })

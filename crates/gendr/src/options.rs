@@ -1,13 +1,11 @@
 //! The one request type: what a caller asks of a picture.
 
 use gendr_image::ColorFix;
-use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, TargetSize};
 
 /// How the network's work is cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tiling {
     /// The largest tile that fits the memory; the whole picture where it does.
     #[default]
@@ -19,18 +17,13 @@ pub enum Tiling {
 }
 
 /// How the variational autoencoder of the latent families works on large pictures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VaeTiling {
     /// Exact up to 1024x1024 pixels of result, fast above.
     #[default]
     Auto,
-    /// Equal to the untiled result: whole where the memory allows, else layer by layer.
+    /// Layer by layer over the whole picture: equal to the untiled result.
     Exact,
-    /// All at once.
-    Whole,
-    /// Layer by layer over the whole picture.
-    Layers,
     /// Tile by tile, with the norm statistics of samples of the picture: memory follows the tile.
     Fast,
 }

@@ -1,7 +1,5 @@
 //! `gendr bench`: how fast this machine restores.
 
-mod kernels;
-
 use gendr::{CancelFlag, Picture, Planes, RestoreOptions, Result, Silent, TargetSize, Timings, peak_memory};
 use serde_json::json;
 
@@ -15,7 +13,6 @@ use crate::{
 pub(crate) fn run(args: &BenchArgs) -> Result<Status> {
     match &args.what {
         BenchCommand::Restore(args) => restore(args),
-        BenchCommand::Kernels(args) => kernels::run(args),
     }
 }
 

@@ -14,5 +14,4 @@ mod interop;
 mod more_formats;
 mod resize;
 mod samples;
-mod strips;
 mod tile;
