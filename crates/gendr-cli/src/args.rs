@@ -2,19 +2,25 @@
 
 mod bench;
 mod degrade;
+mod doctor;
 mod eval;
 mod model;
+mod recipe;
 mod restore;
+mod shell;
 mod train;
 mod values;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use bench::{BenchArgs, BenchCommand, BenchRestoreArgs};
+pub(crate) use bench::{BenchArgs, BenchCommand, BenchKernelsArgs, BenchRestoreArgs};
 pub(crate) use degrade::DegradeArgs;
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use eval::{EvalArgs, RestoreSetArgs, ResultArgs};
 pub(crate) use model::{ConvertArgs, InfoArgs, InitArgs, ModelArgs, ModelCommand, VerifyArgs};
+pub(crate) use recipe::RecipeArgs;
 pub(crate) use restore::{RestoreArgs, TalkArgs};
+pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use train::TrainArgs;
 #[cfg(feature = "train")]
 pub(crate) use train::{CropsArgs, StageArgs, TrainCommand};
@@ -36,4 +42,8 @@ pub(crate) enum Command {
     Model(ModelArgs),
     Bench(BenchArgs),
     Train(TrainArgs),
+    Recipe(RecipeArgs),
+    Doctor(DoctorArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }

@@ -3,9 +3,15 @@
 mod batch;
 mod bench;
 mod degrade;
+mod doctor;
 mod eval;
+mod forecast;
 mod model;
+mod pace;
+mod recipe;
+mod reports;
 mod restore;
+mod shell;
 #[cfg(feature = "train")]
 mod train;
 
@@ -21,6 +27,10 @@ pub(crate) fn run(command: &Command) -> Result<Status> {
         Command::Eval(args) => eval::run(args),
         Command::Model(args) => model::run(&args.command),
         Command::Bench(args) => bench::run(args),
+        Command::Recipe(args) => recipe::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Completions(args) => shell::completions(args),
+        Command::Man(args) => shell::man(args),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args),
         #[cfg(not(feature = "train"))]

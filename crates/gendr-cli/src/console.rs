@@ -30,6 +30,12 @@ impl Console {
         self.bar.set_message(name.to_owned());
     }
 
+    /// Shows that so many pictures, and parts of pictures, are done.
+    pub(crate) fn show_all(&self, done: f64, message: String) {
+        self.bar.set_position((done * STEPS as f64) as u64);
+        self.bar.set_message(message);
+    }
+
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

@@ -7,8 +7,13 @@ mod interrupt;
 mod status;
 
 use clap::Parser;
+use gendr_kernels::LargeBlockAllocator;
 
 use status::Status;
+
+/// Keeps the memory of tensors for the next ones.
+#[global_allocator]
+static ALLOCATOR: LargeBlockAllocator = LargeBlockAllocator::new();
 
 fn main() -> std::process::ExitCode {
     let arguments = args::Cli::parse();

@@ -67,6 +67,22 @@ fn check_sizes(fix: ColorFix, restored: &Planes, reference: &Planes) -> Result<(
     Ok(())
 }
 
+impl ColorFix {
+    /// All, with their names in options, models and recipes.
+    const NAMES: [(&'static str, Self); 4] =
+        [("none", Self::None), ("adain", Self::Adain), ("wavelet", Self::Wavelet), ("ycbcr", Self::Ycbcr)];
+
+    /// `none`, `adain`, `wavelet` or `ycbcr`.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, fix)| *fix == self).map_or("", |(name, _)| name)
+    }
+
+    /// The fix of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, fix)| *fix)
+    }
+}
+
 impl ChannelStatistics {
     /// Statistics of a whole picture, summed in f64 in an order that no thread count changes.
     pub fn of(planes: &Planes) -> Self {
@@ -115,11 +131,58 @@ impl ChannelStatistics {
 
 /// Sum of `term` over a plane: row by row, then over the rows in order.
 fn total(planes: &Planes, channel: usize, term: impl Fn(f64) -> f64 + Sync) -> f64 {
-    let rows: Vec<f64> = (0..planes.height())
+    row_sums(planes, channel, term).iter().sum()
+}
+
+fn row_sums(planes: &Planes, channel: usize, term: impl Fn(f64) -> f64 + Sync) -> Vec<f64> {
+    (0..planes.height())
         .into_par_iter()
         .map(|y| planes.row(channel, y).iter().map(|&value| term(f64::from(value))).sum())
-        .collect();
-    rows.iter().sum()
+        .collect()
+}
+
+/// [`ChannelStatistics`] of a picture that is seen in bands of rows, from top to bottom and twice: for the means, and for the
+/// spread around them. The numbers are those of the whole picture.
+#[derive(Clone, Debug)]
+pub struct BandedStatistics {
+    pixels: usize,
+    sum: Vec<f64>,
+    /// Known in the second pass.
+    mean: Option<Vec<f64>>,
+}
+
+impl BandedStatistics {
+    /// Nothing seen yet of a picture with so many channels.
+    pub fn new(channels: usize) -> Self {
+        Self { pixels: 0, sum: vec![0.0; channels], mean: None }
+    }
+
+    /// Adds the next rows.
+    pub fn add(&mut self, band: &Planes) {
+        self.pixels += band.width() * band.height();
+        for (channel, sum) in self.sum.iter_mut().enumerate() {
+            let mean = self.mean.as_ref().map(|mean| mean[channel]);
+            let rows = row_sums(band, channel, |value| match mean {
+                None => value,
+                Some(mean) => (value - mean) * (value - mean),
+            });
+            rows.iter().for_each(|row| *sum += row);
+        }
+    }
+
+    /// Ends the first pass.
+    pub fn turn(&mut self) {
+        let count = (self.pixels as f64).max(1.0);
+        self.mean = Some(self.sum.iter().map(|sum| sum / count).collect());
+        self.sum.fill(0.0);
+        self.pixels = 0;
+    }
+
+    /// Ends the second pass.
+    pub fn finish(self) -> ChannelStatistics {
+        let mean = self.mean.unwrap_or_else(|| vec![0.0; self.sum.len()]);
+        ChannelStatistics { count: self.pixels as f64, mean, spread: self.sum }
+    }
 }
 
 /// AdaIN with given statistics, `(x - mean_from) / std_from * std_to + mean_to`, for pictures corrected part by part.
@@ -189,4 +252,33 @@ fn ycbcr(restored: &Planes, reference: &Planes) -> Planes {
         });
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_of_bands_are_those_of_the_whole() {
+        let data = (0..3 * 11 * 7).map(|index| (index * 7919 % 101) as f32 / 101.0).collect();
+        let whole = Planes::from_vec(3, 11, 7, data).unwrap();
+        let mut banded = BandedStatistics::new(3);
+        for pass in 0..2 {
+            for (y, height) in [(0, 4), (4, 1), (5, 6)] {
+                banded.add(&whole.crop(0, y, 7, height).unwrap());
+            }
+            if pass == 0 {
+                banded.turn();
+            }
+        }
+        assert_eq!(banded.finish(), ChannelStatistics::of(&whole));
+    }
+
+    #[test]
+    fn names_lead_back() {
+        for (name, fix) in ColorFix::NAMES {
+            assert_eq!((fix.name(), ColorFix::from_name(name)), (name, Some(fix)));
+        }
+        assert_eq!(ColorFix::from_name("other"), None);
+    }
 }

@@ -2,10 +2,12 @@
 
 mod curve;
 
+use std::sync::Arc;
+
 use moxcms::{
     Chromaticity, CicpColorPrimaries, CicpProfile, ColorPrimaries, ColorProfile, DataColorSpace, Layout,
-    Matrix3d, MatrixCoefficients, ToneReprCurve, TransferCharacteristics, TransformOptions, Vector3d, XyY,
-    curve_from_gamma,
+    Matrix3d, MatrixCoefficients, ToneReprCurve, TransferCharacteristics, TransformF32Executor,
+    TransformOptions, Vector3d, XyY, curve_from_gamma,
 };
 use rayon::prelude::*;
 
@@ -150,41 +152,55 @@ pub(crate) fn as_icc(color: PngColor) -> Option<Vec<u8>> {
     Some(icc)
 }
 
-/// Colours of `[channels, height, width]` through a profile of tables to sRGB; none where the profile is of another kind of
-/// colour or damaged.
-pub(crate) fn tables_to_srgb(profile: &ColorProfile, color: &Planes) -> Option<Planes> {
-    // A four-channel layout stands for any four channels.
-    let (layout, kind) = match color.channels() {
-        3 => (Layout::Rgb, DataColorSpace::Rgb),
-        4 => (Layout::Rgba, DataColorSpace::Cmyk),
-        _ => return None,
-    };
-    if profile.color_space != kind {
-        return None;
-    }
-    let srgb = ColorProfile::new_srgb();
-    let transform =
-        profile.create_transform_f32(layout, &srgb, Layout::Rgb, TransformOptions::default()).ok()?;
-    let (channels, width) = (color.channels(), color.width());
-    let rows: Option<Vec<Vec<f32>>> = (0..color.height())
-        .into_par_iter()
-        .map(|y| {
-            let source: Vec<f32> =
-                (0..width * channels).map(|at| color.row(at % channels, y)[at / channels]).collect();
-            let mut row = vec![0.0; width * 3];
-            transform.transform(&source, &mut row).ok().map(|()| row)
-        })
-        .collect();
-    let mut result = Planes::filled(3, color.height(), width, 0.0);
-    for (y, row) in rows?.iter().enumerate() {
-        for channel in 0..3 {
-            let line = &mut result.plane_mut(channel)[y * width..(y + 1) * width];
-            line.iter_mut()
-                .zip(row.chunks_exact(3))
-                .for_each(|(value, pixel)| *value = pixel[channel].clamp(0.0, 1.0));
+/// The way from a profile of tables to sRGB.
+pub(crate) struct TablesToSrgb {
+    transform: Arc<TransformF32Executor>,
+    channels: usize,
+}
+
+impl TablesToSrgb {
+    /// None where the profile is of another kind of colour (3 channels are RGB, 4 CMYK) or damaged.
+    pub(crate) fn new(profile: &ColorProfile, channels: usize) -> Option<Self> {
+        // A four-channel layout stands for any four channels.
+        let (layout, kind) = match channels {
+            3 => (Layout::Rgb, DataColorSpace::Rgb),
+            4 => (Layout::Rgba, DataColorSpace::Cmyk),
+            _ => return None,
+        };
+        if profile.color_space != kind {
+            return None;
         }
+        let srgb = ColorProfile::new_srgb();
+        let transform =
+            profile.create_transform_f32(layout, &srgb, Layout::Rgb, TransformOptions::default()).ok()?;
+        Some(Self { transform, channels })
     }
-    Some(result)
+
+    /// Colours of `[channels, height, width]` in sRGB, `[3, height, width]`.
+    pub(crate) fn apply(&self, color: &Planes) -> Planes {
+        let (channels, width) = (self.channels, color.width());
+        let rows: Vec<Vec<f32>> = (0..color.height())
+            .into_par_iter()
+            .map(|y| {
+                let source: Vec<f32> =
+                    (0..width * channels).map(|at| color.row(at % channels, y)[at / channels]).collect();
+                let mut row = vec![0.0; width * 3];
+                // Fails only for rows of unequal length.
+                let _ = self.transform.transform(&source, &mut row);
+                row
+            })
+            .collect();
+        let mut result = Planes::filled(3, color.height(), width, 0.0);
+        for (y, row) in rows.iter().enumerate() {
+            for channel in 0..3 {
+                let line = &mut result.plane_mut(channel)[y * width..(y + 1) * width];
+                line.iter_mut()
+                    .zip(row.chunks_exact(3))
+                    .for_each(|(value, pixel)| *value = pixel[channel].clamp(0.0, 1.0));
+            }
+        }
+        result
+    }
 }
 
 fn from_cicp([primaries, transfer, _, full_range]: [u8; 4]) -> Option<ColorProfile> {

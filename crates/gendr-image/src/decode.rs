@@ -1,28 +1,31 @@
 //! Files to pictures.
 
+#[cfg(feature = "avif")]
+mod avif;
+mod conversion;
 mod gif;
 mod jpeg;
 #[cfg(feature = "jxl")]
 mod jxl;
 mod png;
 mod small;
+mod strips;
 mod tiff;
 mod webp;
 
-use moxcms::ColorProfile;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-#[cfg(not(feature = "jxl"))]
+#[cfg(not(all(feature = "jxl", feature = "avif")))]
 use crate::format::not_built;
 use crate::{
-    Error, Format, Limits, Metadata, Notice, Picture, Planes, Result, alpha,
-    color_space::{self, Stated},
-    exif,
-    orientation::Orientation,
-    raster::{Layout, Raster},
+    Error, Format, Limits, Metadata, Notice, Picture, Result, exif, orientation::Orientation, raster::Raster,
 };
+use conversion::Conversion;
 
+#[cfg(feature = "avif")]
+pub(crate) use avif::container;
 pub(crate) use jpeg::segments;
+pub use strips::{Band, StripReader};
 pub(crate) use tiff::tags;
 
 /// What a decoder hands over: pixels as stored, and everything else.
@@ -55,6 +58,11 @@ impl Decoded {
 /// that is not read, a limit error before anything is allocated for a picture over `limits`.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     let format = Format::detect(bytes)?;
+    guarded(format, || finish(decode_raster(bytes, format, limits)?, format))
+}
+
+/// Pixels as stored and everything else.
+fn decode_raster(bytes: &[u8], format: Format, limits: &Limits) -> Result<Decoded> {
     let decoder = match format {
         Format::Png => png::decode,
         Format::Jpeg => jpeg::decode,
@@ -65,12 +73,18 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
         Format::Jxl => jxl::decode,
         #[cfg(not(feature = "jxl"))]
         Format::Jxl => return Err(not_built("JPEG XL", "jxl")),
-        // Never detected.
-        Format::Avif => return Err(Error::unsupported("AVIF is written only")),
+        #[cfg(feature = "avif")]
+        Format::Avif => avif::decode,
+        #[cfg(not(feature = "avif"))]
+        Format::Avif => return Err(not_built("AVIF", "avif")),
         Format::Bmp | Format::Pnm | Format::Qoi | Format::Tga => small::decode,
     };
-    // Decoders of others may panic on hostile files; nothing of theirs outlives the call.
-    catch_unwind(AssertUnwindSafe(|| finish(decoder(bytes, limits)?, format)))
+    decoder(bytes, limits)
+}
+
+/// Decoders of others may panic on hostile files; nothing of theirs outlives the call.
+fn guarded<T>(format: Format, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::input(format!("damaged {} file", format.name()))))
 }
 
@@ -82,26 +96,13 @@ fn damaged(format: Format, error: impl std::error::Error + Send + Sync + 'static
 }
 
 /// Planes, upright and not multiplied by opacity, from what a decoder hands over.
-fn finish(decoded: Decoded, format: Format) -> Result<Picture> {
-    let Decoded { raster, premultiplied, mut metadata, orientation, mut notices } = decoded;
+fn finish(mut decoded: Decoded, format: Format) -> Result<Picture> {
+    let orientation = take_orientation(&mut decoded);
+    let conversion = Conversion::new(&mut decoded);
+    let Decoded { raster, metadata, notices, .. } = decoded;
     let (layout, depth) = (raster.layout, raster.samples.depth());
-    let planes = raster.to_planes()?;
+    let (color, alpha) = conversion.apply(&raster)?;
     drop(raster);
-    let (mut color, alpha) = separate(planes, layout)?;
-    if let Some(alpha) = alpha.as_ref().filter(|_| premultiplied) {
-        alpha::unmultiply(&mut color, alpha);
-    }
-    manage_color(&mut color, layout, &mut metadata, &mut notices);
-    let exif_orientation = || metadata.exif.as_deref().and_then(exif::orientation);
-    let orientation = orientation
-        .or_else(|| exif_orientation().map(Orientation::from_exif))
-        .unwrap_or(Orientation::UPRIGHT);
-    if let Some(exif) = &mut metadata.exif {
-        exif::set_upright(exif);
-    }
-    if orientation.transposes() {
-        metadata.density = metadata.density.map(crate::Density::transposed);
-    }
     Ok(Picture {
         color: orientation.apply(color),
         alpha: alpha.map(|alpha| orientation.apply(alpha)),
@@ -113,63 +114,21 @@ fn finish(decoded: Decoded, format: Format) -> Result<Picture> {
     })
 }
 
-/// Colour (grey three times) and opacity.
-fn separate(planes: Planes, layout: Layout) -> Result<(Planes, Option<Planes>)> {
-    let (width, height) = (planes.width(), planes.height());
-    let area = width * height;
-    let mut data = planes.into_vec();
-    let alpha = layout.has_alpha().then(|| data.split_off(data.len() - area));
-    if layout.is_grey() {
-        data.reserve_exact(2 * area);
-        data.extend_from_within(..area);
-        data.extend_from_within(..area);
+/// How the pixels must be turned; the metadata then say that they stand upright. Density is EXIF's where the container
+/// gives none.
+fn take_orientation(decoded: &mut Decoded) -> Orientation {
+    let metadata = &mut decoded.metadata;
+    let exif_orientation = || metadata.exif.as_deref().and_then(exif::orientation);
+    let orientation = decoded
+        .orientation
+        .or_else(|| exif_orientation().map(Orientation::from_exif))
+        .unwrap_or(Orientation::UPRIGHT);
+    if let Some(exif) = &mut metadata.exif {
+        exif::set_upright(exif);
+        metadata.density = metadata.density.or_else(|| exif::density::of_block(exif));
     }
-    let color = Planes::from_vec(data.len() / area, height, width, data)?;
-    let alpha = alpha.map(|data| Planes::from_vec(1, height, width, data)).transpose()?;
-    Ok((color, alpha))
-}
-
-/// Brings colours that could not be brought back to their own space to sRGB, for good.
-fn manage_color(color: &mut Planes, layout: Layout, metadata: &mut Metadata, notices: &mut Vec<Notice>) {
-    if layout == Layout::Cmyk {
-        let profile = metadata.icc.take();
-        let parsed = profile.as_deref().and_then(|icc| ColorProfile::new_from_slice(icc).ok());
-        let managed = parsed.and_then(|parsed| color_space::tables_to_srgb(&parsed, color));
-        let how = match (&managed, &profile) {
-            (Some(_), _) => "CMYK was converted to sRGB by its profile",
-            (None, Some(_)) => "CMYK was converted to sRGB without its profile, which cannot be used",
-            (None, None) => "CMYK was converted to sRGB without a profile",
-        };
-        *color = managed.unwrap_or_else(|| ink_to_rgb(color));
-        notices.push(Notice::converted(how));
-        return;
+    if orientation.transposes() {
+        metadata.density = metadata.density.map(crate::Density::transposed);
     }
-    match color_space::stated(metadata, layout.is_grey()) {
-        Stated::Srgb | Stated::Simple(_) => {}
-        Stated::Tables(profile) => {
-            if let Some(converted) = color_space::tables_to_srgb(&profile, color) {
-                *color = converted;
-                metadata.icc = None;
-                notices
-                    .push(Notice::converted("colours were converted to sRGB: their profile leads one way"));
-            }
-        }
-        Stated::Unknown => {
-            notices.push(Notice::converted(
-                "colours are taken for sRGB: their colour space is not one that can be used",
-            ));
-        }
-    }
-}
-
-/// Ink without a profile: each ink and black take light away.
-fn ink_to_rgb(ink: &Planes) -> Planes {
-    let mut color = Planes::filled(3, ink.height(), ink.width(), 0.0);
-    for channel in 0..3 {
-        let inks = ink.plane(channel).iter().zip(ink.plane(3));
-        for (value, (ink, black)) in color.plane_mut(channel).iter_mut().zip(inks) {
-            *value = (1.0 - ink) * (1.0 - black);
-        }
-    }
-    color
+    orientation
 }

@@ -11,8 +11,8 @@ mod tiff;
 mod webp;
 
 use crate::{
-    Depth, Error, Metadata, Notice, OutputFormat, Picture, Planes, Result, color_space, exif, raster::Raster,
-    xmp,
+    ColorSpace, Depth, Error, Metadata, Notice, OutputFormat, Picture, Planes, Result, color_space, exif,
+    raster::Raster, xmp,
 };
 
 pub use strips::StripWriter;
@@ -22,7 +22,8 @@ pub use strips::StripWriter;
 pub struct EncodeOptions {
     /// The format.
     pub format: OutputFormat,
-    /// Quality of a JPEG, 1..=100. By default that of a JPEG source, though at least 75, or else 92.
+    /// Quality, 1..=100, of JPEG and AVIF, and of WebP, which is lossless without one. By default that of a JPEG source,
+    /// though at least 75, or else 92.
     pub quality: Option<u8>,
     /// Bits of a sample; by default the source's, as far as the format can.
     pub depth: Option<Depth>,
@@ -79,28 +80,30 @@ pub fn encode(picture: &Picture, options: &EncodeOptions) -> Result<Encoded> {
         return Err(Error::argument("the opacity is not of the picture's size"));
     }
     check_size(options.format, picture.width(), picture.height())?;
+    let quality = quality(picture, options)?;
     let mut notices = Vec::new();
     let size = (picture.width(), picture.height());
     let mut metadata = prepare_metadata(picture, size, options, &mut notices);
     let depth = choose_depth(picture.depth, options, &mut notices);
-    let in_srgb =
-        takes_srgb_only(options.format).then(|| in_srgb(picture, &mut metadata, &mut notices)).flatten();
+    let space = space_to_leave(picture, options.format, &mut metadata, &mut notices);
+    let in_srgb = space.map(|space| left(&space, &picture.color));
     let color = in_srgb.as_ref().unwrap_or(&picture.color);
-    let opaque = (options.format == OutputFormat::Jpeg).then(|| over_white(picture)).flatten();
+    let alpha = picture.alpha.as_ref();
+    let opaque = alpha.filter(|_| options.format == OutputFormat::Jpeg).map(|alpha| over_white(color, alpha));
     if opaque.is_some() {
         notices.push(Notice::dropped("JPEG has no transparency: the picture was laid over white"));
     }
     let raster = match &opaque {
         Some(color) => Raster::from_planes(color, None, picture.grey, depth),
-        None => Raster::from_planes(color, picture.alpha.as_ref(), picture.grey, depth),
+        None => Raster::from_planes(color, alpha, picture.grey, depth),
     };
     let bytes = match options.format {
         OutputFormat::Png => png::encode(&raster, &metadata)?,
-        OutputFormat::Jpeg => jpeg::encode(&raster, &metadata, quality(picture, options)?, &mut notices)?,
-        OutputFormat::Webp => webp::encode(&raster, &metadata, &mut notices)?,
+        OutputFormat::Jpeg => jpeg::encode(&raster, &metadata, quality, &mut notices)?,
+        OutputFormat::Webp => webp::encode(&raster, &metadata, options.quality, &mut notices)?,
         OutputFormat::Tiff => tiff::encode(&raster, &metadata, &mut notices)?,
         #[cfg(feature = "avif")]
-        OutputFormat::Avif => avif::encode(&raster, &metadata, quality(picture, options)?, &mut notices)?,
+        OutputFormat::Avif => avif::encode(&raster, &metadata, quality, &mut notices)?,
         #[cfg(feature = "jxl")]
         OutputFormat::Jxl => jxl::encode(&raster, &metadata, &mut notices)?,
         #[cfg(not(all(feature = "avif", feature = "jxl")))]
@@ -139,13 +142,15 @@ pub(crate) fn check_size(format: OutputFormat, width: usize, height: usize) -> R
 
 fn choose_depth(source: Depth, options: &EncodeOptions, notices: &mut Vec<Notice>) -> Depth {
     let wanted = options.depth.unwrap_or(source);
-    let possible = match (options.format, wanted) {
-        (OutputFormat::Jpeg | OutputFormat::Webp | OutputFormat::Avif, _) => Depth::Eight,
-        (OutputFormat::Png | OutputFormat::Jxl, Depth::Float) => Depth::Sixteen,
-        _ => wanted,
+    let (possible, bits) = match (options.format, wanted) {
+        (OutputFormat::Jpeg | OutputFormat::Webp, _) => (Depth::Eight, 8),
+        // The encoder makes 10 of them.
+        (OutputFormat::Avif, _) => (Depth::Sixteen, 10),
+        (OutputFormat::Png | OutputFormat::Jxl, Depth::Float) => (Depth::Sixteen, 16),
+        _ => return wanted,
     };
-    if possible != wanted {
-        let bits = if possible == Depth::Eight { 8 } else { 16 };
+    let bits_wanted = if wanted == Depth::Eight { 8 } else { 16 };
+    if bits < bits_wanted || (wanted == Depth::Float) {
         let name = options.format.format().name();
         notices.push(Notice::converted(format!("samples became {bits} bits, the most that {name} holds")));
     }
@@ -171,9 +176,6 @@ fn prepare_metadata(
         exif::set_upright(exif);
         exif::set_dimensions(exif, width as u32, height as u32);
         exif::remove_thumbnail(exif);
-        if options.strip == Strip::Gps {
-            exif::remove_gps(exif);
-        }
     }
     if let Some(packet) = &mut metadata.xmp {
         let (width, height) = (width.to_string(), height.to_string());
@@ -186,19 +188,46 @@ fn prepare_metadata(
         ] {
             xmp::set(packet, name, value);
         }
-        if options.strip == Strip::Gps && !xmp::remove_all(packet, "exif:GPS") {
-            metadata.xmp = None;
+    }
+    for packet in [&mut metadata.xmp, &mut metadata.xmp_extension].into_iter().flatten() {
+        // They show another picture by now.
+        xmp::remove(packet, "xmp:Thumbnails");
+    }
+    if options.strip == Strip::Gps {
+        strip_place(&mut metadata, notices);
+    }
+    if options.format != OutputFormat::Jpeg && metadata.xmp_extension.take().is_some() {
+        notices.push(Notice::dropped("the extension of the XMP packet was dropped: JPEG alone keeps one"));
+    }
+    if let Some(packet) = metadata.xmp.as_mut().filter(|_| metadata.xmp_extension.is_none()) {
+        xmp::remove(packet, xmp::EXTENSION);
+    }
+    if matches!(options.format, OutputFormat::Webp | OutputFormat::Avif | OutputFormat::Jxl)
+        && let Some(density) = metadata.density.take()
+    {
+        // They have no other place for it.
+        let fields = |order| exif::density::fields(&density, order);
+        metadata.exif = Some(exif::with_fields(metadata.exif.take(), fields));
+    }
+    metadata
+}
+
+/// Takes away what says where the picture was taken.
+fn strip_place(metadata: &mut Metadata, notices: &mut Vec<Notice>) {
+    if let Some(exif) = &mut metadata.exif {
+        exif::remove_gps(exif);
+    }
+    for packet in [&mut metadata.xmp, &mut metadata.xmp_extension] {
+        if packet.as_mut().is_some_and(|packet| !xmp::remove_place(packet)) {
+            *packet = None;
             notices.push(Notice::dropped(
                 "the XMP packet was dropped: it may hold a place and cannot be edited",
             ));
         }
     }
-    if picture.grey && metadata.icc.as_deref().is_some_and(|profile| !is_grey_profile(profile)) {
-        // A colour profile on grey samples makes readers refuse the file.
-        metadata.icc = None;
-        notices.push(Notice::dropped("the colour profile does not fit a grey picture and was dropped"));
-    }
-    metadata
+    let about_place =
+        |keyword: &str| keyword.starts_with("Raw profile type") || keyword.split(':').any(xmp::is_about_gps);
+    metadata.texts.retain(|text| !about_place(&text.keyword));
 }
 
 /// Bytes 16 to 20 of a profile name the colour space of its input.
@@ -206,32 +235,48 @@ fn is_grey_profile(profile: &[u8]) -> bool {
     profile.get(16..20) == Some(b"GRAY")
 }
 
-/// Formats whose encoder takes no profile.
-fn takes_srgb_only(format: OutputFormat) -> bool {
-    matches!(format, OutputFormat::Avif | OutputFormat::Jxl)
+/// The space that colours must leave for sRGB, because the format or the samples have no place for its profile, which is taken
+/// away then.
+fn space_to_leave(
+    picture: &Picture,
+    format: OutputFormat,
+    metadata: &mut Metadata,
+    notices: &mut Vec<Notice>,
+) -> Option<ColorSpace> {
+    let has_grey = !matches!(format, OutputFormat::Webp | OutputFormat::Avif);
+    let fits = |profile: &[u8]| is_grey_profile(profile) == (picture.grey && has_grey);
+    // The encoder of JPEG XL takes no profile at all.
+    if format != OutputFormat::Jxl && metadata.icc.as_deref().is_none_or(fits) {
+        return None;
+    }
+    let dropped = metadata.icc.take().is_some();
+    let space = picture.color_space();
+    if space.is_some() {
+        notices.push(Notice::converted(
+            "colours were converted to sRGB: their profile has no place in the result",
+        ));
+    } else if dropped && format != OutputFormat::Jxl {
+        notices.push(Notice::dropped("the colour profile does not fit the samples and was dropped"));
+    }
+    space
 }
 
-/// The colours in sRGB, and the profile gone; none where they are in sRGB.
-fn in_srgb(picture: &Picture, metadata: &mut Metadata, notices: &mut Vec<Notice>) -> Option<Planes> {
-    metadata.icc = None;
-    let space = picture.color_space()?;
-    let mut color = picture.color.clone();
+/// Colours in sRGB.
+fn left(space: &ColorSpace, color: &Planes) -> Planes {
+    let mut color = color.clone();
     space.to_srgb(&mut color);
-    notices
-        .push(Notice::converted("colours were converted to sRGB, the only space that can be written here"));
-    Some(color)
+    color
 }
 
-/// The picture without transparency; none where there is no transparency.
-fn over_white(picture: &Picture) -> Option<Planes> {
-    let alpha = picture.alpha.as_ref()?;
-    let mut color = picture.color.clone();
+/// Colour without transparency.
+fn over_white(color: &Planes, alpha: &Planes) -> Planes {
+    let mut color = color.clone();
     for channel in 0..color.channels() {
         for (value, alpha) in color.plane_mut(channel).iter_mut().zip(alpha.data()) {
             *value = *value * alpha + (1.0 - alpha);
         }
     }
-    Some(color)
+    color
 }
 
 /// An error of an encoder.
@@ -242,7 +287,7 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 /// Tells of all metadata but EXIF and XMP, which a format has no place for.
 fn note_beyond_exif_and_xmp(metadata: &Metadata, format: OutputFormat, notices: &mut Vec<Notice>) {
     note_dropped("IPTC", format, metadata.iptc.is_some(), notices);
-    note_dropped("density", format, metadata.density.is_some(), notices);
+    note_dropped("Photoshop's image resources", format, metadata.photoshop.is_some(), notices);
     for text in &metadata.texts {
         note_dropped(&format!("the text {}", text.keyword), format, true, notices);
     }

@@ -3,13 +3,15 @@
 //! Editing in place leaves every offset as it was, so that maker notes, which hold offsets of their own, stay valid
 //! byte for byte.
 
+pub(crate) mod density;
 mod edit;
 mod tree;
 
 pub(crate) use edit::{
-    number, orientation, remove_gps, remove_thumbnail, set_dimensions, set_number, set_upright,
+    main_in_place, number, orientation, remove_gps, remove_thumbnail, set_dimensions, set_number,
+    set_upright, with_fields,
 };
-pub(crate) use tree::{Directory, Entry, Exif, FieldType};
+pub(crate) use tree::{Directory, Entry, Exif, FieldType, FileSource};
 
 /// Tags by their numbers in the EXIF and TIFF specifications.
 pub(crate) mod tag {
@@ -42,6 +44,16 @@ impl Order {
         }
     }
 
+    /// The beginning of a TIFF stream whose main directory stands at `offset`.
+    pub(crate) fn header(self, offset: u32) -> [u8; 8] {
+        let [a, b, c, d] = match self {
+            Self::Little => *b"II*\0",
+            Self::Big => *b"MM\0*",
+        };
+        let [e, f, g, h] = self.u32_bytes(offset);
+        [a, b, c, d, e, f, g, h]
+    }
+
     pub(crate) fn u16(self, bytes: &[u8], at: usize) -> Option<u16> {
         let pair = bytes.get(at..)?.first_chunk()?;
         Some(match self {
@@ -55,6 +67,14 @@ impl Order {
         Some(match self {
             Self::Little => u32::from_le_bytes(*four),
             Self::Big => u32::from_be_bytes(*four),
+        })
+    }
+
+    pub(crate) fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
+        let eight = bytes.get(at..)?.first_chunk()?;
+        Some(match self {
+            Self::Little => u64::from_le_bytes(*eight),
+            Self::Big => u64::from_be_bytes(*eight),
         })
     }
 

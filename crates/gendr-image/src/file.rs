@@ -15,14 +15,7 @@ use crate::{Error, ErrorKind, Limits, Picture, Result, decode};
 /// An input error where the file cannot be read or is a folder, a limit error where it is too large; the message ends with
 /// the path.
 pub fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
-    let failed = |error: io::Error| {
-        let reason = match error.kind() {
-            io::ErrorKind::NotFound => "no such file".to_owned(),
-            io::ErrorKind::PermissionDenied => "no permission to read".to_owned(),
-            _ => error.to_string(),
-        };
-        Error::input(reason).with_source(error).at(path)
-    };
+    let failed = |error| unreadable(error, path);
     let about = fs::metadata(path).map_err(failed)?;
     if about.is_dir() {
         return Err(Error::input("a folder, not a file").at(path));
@@ -32,6 +25,16 @@ pub fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
         return Err(Error::limit(format!("a file of {size} MiB, over the limit of {most}")).at(path));
     }
     fs::read(path).map_err(failed)
+}
+
+/// Why a file cannot be read.
+pub(crate) fn unreadable(error: io::Error, path: &Path) -> Error {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "no permission to read".to_owned(),
+        _ => error.to_string(),
+    };
+    Error::input(reason).with_source(error).at(path)
 }
 
 /// Reads and decodes a file.

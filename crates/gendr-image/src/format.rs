@@ -25,7 +25,7 @@ pub enum Format {
     Tga,
     /// JPEG XL, with the cargo feature `jxl`.
     Jxl,
-    /// AVIF, which is written only, with the cargo feature `avif`.
+    /// AVIF, with the cargo feature `avif`.
     Avif,
 }
 
@@ -36,19 +36,18 @@ pub enum OutputFormat {
     Png,
     /// JPEG without chroma subsampling, 8 bits.
     Jpeg,
-    /// Lossless WebP, 8 bits.
+    /// WebP, 8 bits: lossless, or with the cargo feature `webp-lossy` lossy where a quality is asked for.
     Webp,
     /// TIFF, 8 or 16 bits or 32-bit float.
     Tiff,
-    /// AVIF, lossy, 8 bits; needs the cargo feature `avif`.
+    /// AVIF, lossy, 10 bits; needs the cargo feature `avif`.
     Avif,
     /// Lossless JPEG XL, 8 or 16 bits; needs the cargo feature `jxl`.
     Jxl,
 }
 
 /// Formats that are recognised only to say so, with their first bytes and where those stand.
-const UNREAD: [(&str, usize, &[u8]); 7] = [
-    ("an AVIF picture", 4, b"ftypavif"),
+const UNREAD: [(&str, usize, &[u8]); 6] = [
     ("a HEIC picture", 4, b"ftyphei"),
     ("a HEIF picture", 4, b"ftypmif1"),
     ("a JPEG 2000 picture", 0, b"\0\0\0\x0cjP  \r\n\x87\n"),
@@ -94,7 +93,9 @@ impl Format {
             [b'q', b'o', b'i', b'f', ..] => Some(Self::Qoi),
             [b'P', b'1'..=b'7', space, ..] if space.is_ascii_whitespace() => Some(Self::Pnm),
             [0xff, 0x0a, ..] => Some(Self::Jxl),
-            _ => bytes.starts_with(b"\0\0\0\x0cJXL \r\n\x87\n").then_some(Self::Jxl),
+            _ if bytes.starts_with(b"\0\0\0\x0cJXL \r\n\x87\n") => Some(Self::Jxl),
+            [_, _, _, _, b'f', b't', b'y', b'p', ..] => has_avif_brand(bytes).then_some(Self::Avif),
+            _ => None,
         }
     }
 
@@ -124,6 +125,7 @@ impl OutputFormat {
             Format::Webp => Self::Webp,
             Format::Tiff => Self::Tiff,
             Format::Jxl => Self::Jxl,
+            Format::Avif => Self::Avif,
             _ => Self::Png,
         }
     }
@@ -182,6 +184,13 @@ impl OutputFormat {
 pub(crate) fn not_built(format: &str, feature: &str) -> Error {
     Error::unsupported(format!("this build has no {format}"))
         .with_hint(format!("build it with --features {feature}"))
+}
+
+/// Whether the first box names AVIF (or AVIF sequences, whose cover is a picture) among the file's brands.
+fn has_avif_brand(bytes: &[u8]) -> bool {
+    let length = bytes.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+    let brands = bytes.get(8..length.min(bytes.len())).unwrap_or_default();
+    brands.as_chunks::<4>().0.iter().any(|brand| matches!(brand, b"avif" | b"avis"))
 }
 
 /// TGA has no signature: every header field must make sense.

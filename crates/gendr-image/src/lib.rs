@@ -1,6 +1,7 @@
 //! Picture files in, faithful picture files out.
 
 mod alpha;
+mod beyond;
 mod color_fix;
 mod color_space;
 mod decode;
@@ -9,12 +10,12 @@ mod error;
 mod exif;
 mod file;
 mod format;
-mod iptc;
 mod limits;
 mod metadata;
 mod notice;
 mod orientation;
 mod pad;
+mod photoshop;
 mod picture;
 mod planes;
 mod raster;
@@ -23,9 +24,11 @@ mod resize;
 mod tile;
 mod xmp;
 
-pub use color_fix::{ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics};
+pub use color_fix::{
+    BandedStatistics, ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics,
+};
 pub use color_space::ColorSpace;
-pub use decode::decode;
+pub use decode::{Band, StripReader, decode};
 pub use encode::{EncodeOptions, Encoded, Strip, StripWriter, encode};
 pub use error::{Error, ErrorKind, Result};
 pub use file::{AtomicFile, read, read_file, write_atomic};

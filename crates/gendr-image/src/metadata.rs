@@ -9,8 +9,12 @@ pub struct Metadata {
     pub exif: Option<Vec<u8>>,
     /// XMP packet.
     pub xmp: Option<Vec<u8>>,
+    /// The part of the XMP that JPEG keeps apart because it is long; the packet names it.
+    pub xmp_extension: Option<Vec<u8>>,
     /// IPTC-IIM records.
     pub iptc: Option<Vec<u8>>,
+    /// Photoshop's other image resources (`8BIM` blocks), without thumbnails and copies of what is here.
+    pub photoshop: Option<Vec<u8>>,
     /// Pixels per length.
     pub density: Option<Density>,
     /// Keyed texts of PNG, and comments of JPEG and GIF under the key `Comment`.

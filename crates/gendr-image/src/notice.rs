@@ -19,11 +19,13 @@ pub enum NoticeKind {
 }
 
 impl Notice {
-    pub(crate) fn dropped(message: impl Into<String>) -> Self {
+    /// Tells of something that is gone.
+    pub fn dropped(message: impl Into<String>) -> Self {
         Self { kind: NoticeKind::Dropped, message: message.into() }
     }
 
-    pub(crate) fn converted(message: impl Into<String>) -> Self {
+    /// Tells of something that is there in another form.
+    pub fn converted(message: impl Into<String>) -> Self {
         Self { kind: NoticeKind::Converted, message: message.into() }
     }
 

@@ -1,5 +1,7 @@
 //! Samples as files hold them, and the way to planes and back.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::{Depth, Planes, Result};
@@ -69,6 +71,42 @@ impl Samples {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Eight(samples) => samples.len(),
+            Self::Sixteen(samples) => samples.len(),
+            Self::Float(samples) => samples.len(),
+        }
+    }
+
+    /// Bytes that the samples take.
+    pub(crate) fn byte_length(&self) -> usize {
+        match self {
+            Self::Eight(samples) => samples.len(),
+            Self::Sixteen(samples) => 2 * samples.len(),
+            Self::Float(samples) => 4 * samples.len(),
+        }
+    }
+
+    /// The samples at the places that `places` gives.
+    pub(crate) fn gather(&self, places: impl Iterator<Item = usize>) -> Self {
+        match self {
+            Self::Eight(samples) => Self::Eight(places.map(|at| samples[at]).collect()),
+            Self::Sixteen(samples) => Self::Sixteen(places.map(|at| samples[at]).collect()),
+            Self::Float(samples) => Self::Float(places.map(|at| samples[at]).collect()),
+        }
+    }
+
+    /// Appends a range of samples of the same kind.
+    pub(crate) fn append(&mut self, other: &Self, range: Range<usize>) {
+        match (self, other) {
+            (Self::Eight(samples), Self::Eight(more)) => samples.extend_from_slice(&more[range]),
+            (Self::Sixteen(samples), Self::Sixteen(more)) => samples.extend_from_slice(&more[range]),
+            (Self::Float(samples), Self::Float(more)) => samples.extend_from_slice(&more[range]),
+            _ => {}
+        }
+    }
+
     /// 16-bit samples from pairs of bytes.
     pub(crate) fn sixteen(bytes: &[u8], join: impl Fn([u8; 2]) -> u16) -> Self {
         Self::Sixteen(bytes.as_chunks().0.iter().map(|&pair| join(pair)).collect())
@@ -89,12 +127,7 @@ impl Raster {
                 Samples::Float(samples) => Some(samples[at]).filter(|value| value.is_finite()).unwrap_or(0.0),
             }
         };
-        let length = match &self.samples {
-            Samples::Eight(samples) => samples.len(),
-            Samples::Sixteen(samples) => samples.len(),
-            Samples::Float(samples) => samples.len(),
-        };
-        if length != width * height * channels {
+        if self.samples.len() != width * height * channels {
             return Err(crate::Error::input("the file holds too few or too many samples"));
         }
         let mut planes = Planes::filled(channels, height, width, 0.0);

@@ -153,7 +153,7 @@ impl Tile {
             let input = &pixels.row(channel, row)[inside.clone()];
             let output = &mut output[left - origin.0..right - origin.0];
             for ((value, pixel), column) in output.iter_mut().zip(input).zip(&self.columns[inside]) {
-                *value += pixel * column * self.rows[row];
+                *value += pixel * self.rows[row] * column;
             }
         });
         Ok(())

@@ -1,7 +1,7 @@
 //! Two-dimensional convolution and its gradients.
 
 use crate::{
-    activation::Activation,
+    activation::Finish,
     conv_shape::ConvShape,
     direct::Direct,
     filters::Filters,
@@ -20,31 +20,21 @@ pub(crate) enum Route {
     Direct,
 }
 
-/// `output = activation(input * weight + bias)`.
+/// `output = finish(input * weight)`.
 ///
-/// `input` is `[batch, in_channels, height, width]`, `weight` `[out_channels, in_channels, kernel, kernel]`, `bias`
-/// `[out_channels]`, `output` `[batch, out_channels, out_height, out_width]`. The result does not depend on the number of
+/// `input` is `[batch, in_channels, height, width]`, `weight` `[out_channels, in_channels, kernel, kernel]`, `output`
+/// `[batch, out_channels, out_height, out_width]`. The result does not depend on the number of
 /// threads. Kernels 3x3 of stride 1 go through Winograd's minimal filtering where that is faster; its error, in units of the
 /// output's root mean square, stays below 4e-6 rms and 6e-5 at most for inputs like those of a network.
 ///
 /// # Panics
 ///
 /// The shape is impossible (see [`ConvShape::checked`]) or a slice does not have the length it gives.
-pub fn conv2d(
-    shape: &ConvShape,
-    input: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    activation: Activation<'_>,
-    output: &mut [f32],
-) {
+pub fn conv2d(shape: &ConvShape, input: &[f32], weight: &[f32], finish: &Finish<'_>, output: &mut [f32]) {
     shape.check(input.len(), weight.len(), output.len());
-    activation.check(shape.out_channels);
-    if let Some(bias) = bias {
-        assert_eq!(bias.len(), shape.out_channels, "floats in the bias of {shape:?}");
-    }
+    finish.check(shape.out_channels, output.len());
     let filters = Filters::stored(weight, shape.out_channels, shape.in_channels, shape.kernel);
-    convolve(shape, input, filters, bias, activation, output);
+    convolve(shape, input, filters, *finish, output);
 }
 
 /// The gradient of `input`: `input_gradient = output_gradient * weight` turned round.
@@ -60,11 +50,11 @@ pub fn conv2d_backward_input(
     weight: &[f32],
     input_gradient: &mut [f32],
 ) {
-    shape.check(input_gradient.len(), weight.len(), output_gradient.len());
+    shape.check_gradients(input_gradient.len(), weight.len(), output_gradient.len());
     let filters = Filters::stored(weight, shape.out_channels, shape.in_channels, shape.kernel);
     match shape.gradient_shape() {
         Some(turned) => {
-            convolve(&turned, output_gradient, filters.turned(), None, Activation::None, input_gradient);
+            convolve(&turned, output_gradient, filters.turned(), Finish::default(), input_gradient);
         }
         None => gradient_input::scatter(Level::current(), shape, output_gradient, weight, input_gradient),
     }
@@ -81,7 +71,7 @@ pub fn conv2d_backward_weight(
     output_gradient: &[f32],
     weight_gradient: &mut [f32],
 ) {
-    shape.check(input.len(), weight_gradient.len(), output_gradient.len());
+    shape.check_gradients(input.len(), weight_gradient.len(), output_gradient.len());
     let gradient =
         gradient_weight::WeightGradient { level: Level::current(), shape: *shape, input, output_gradient };
     gradient.run(weight_gradient);
@@ -98,34 +88,25 @@ pub fn conv2d_backward_bias(shape: &ConvShape, output_gradient: &[f32], bias_gra
     gradient_weight::sum_channels(Level::current(), shape, output_gradient, bias_gradient);
 }
 
-fn convolve(
-    shape: &ConvShape,
-    input: &[f32],
-    filters: Filters<'_>,
-    bias: Option<&[f32]>,
-    activation: Activation<'_>,
-    output: &mut [f32],
-) {
+fn convolve(shape: &ConvShape, input: &[f32], filters: Filters<'_>, finish: Finish<'_>, output: &mut [f32]) {
     let level = Level::current();
-    convolve_by(route(level, shape), level, shape, input, filters, bias, activation, output);
+    convolve_by(route(level, shape), level, shape, input, filters, finish, output);
 }
 
-#[allow(clippy::too_many_arguments)]
 fn convolve_by(
     route: Route,
     level: Level,
     shape: &ConvShape,
     input: &[f32],
     filters: Filters<'_>,
-    bias: Option<&[f32]>,
-    activation: Activation<'_>,
+    finish: Finish<'_>,
     output: &mut [f32],
 ) {
     match route {
         Route::Winograd(method) => {
-            Winograd { level, shape: *shape, input, filters, bias, activation }.run(method, output);
+            Winograd { level, shape: *shape, input, filters, finish }.run(method, output)
         }
-        Route::Direct => Direct { level, shape: *shape, input, filters, bias, activation }.run(output),
+        Route::Direct => Direct { level, shape: *shape, input, filters, finish }.run(output),
     }
 }
 

@@ -24,6 +24,9 @@ pub struct ConvShape {
     pub stride: usize,
     /// Zeros added at the top, bottom, left and right of the input.
     pub padding: Padding,
+    /// The input is stored at half its height and width, rounded up, and enlarged by nearest neighbour as it is read. For
+    /// [`conv2d`](crate::conv2d) with a stride of 1; there are no gradients of it.
+    pub enlarged: bool,
 }
 
 /// Zeros added around a picture, in pixels.
@@ -69,14 +72,15 @@ impl ConvShape {
         kernel: usize,
     ) -> Self {
         let padding = Padding::all(kernel / 2);
-        Self { batch, in_channels, out_channels, height, width, kernel, stride: 1, padding }
+        Self { batch, in_channels, out_channels, height, width, kernel, stride: 1, padding, enlarged: false }
     }
 
     /// Checks it.
     ///
     /// # Errors
     ///
-    /// A size is zero, the kernel does not fit into the padded input, or a tensor has more than 2^40 floats.
+    /// A size is zero, the kernel does not fit into the padded input, a tensor has more than 2^40 floats, or an enlarged input
+    /// meets a stride other than 1.
     pub fn checked(self) -> Result<Self, ShapeError> {
         const LIMIT: usize = 1 << 40;
         let product = |sizes: [usize; 4]| {
@@ -90,6 +94,7 @@ impl ConvShape {
         if [top, bottom, left, right, self.kernel, self.stride].into_iter().any(|size| size > LIMIT)
             || self.stride == 0
             || self.kernel == 0
+            || (self.enlarged && self.stride != 1)
         {
             return Err(error);
         }
@@ -117,9 +122,19 @@ impl ConvShape {
         (self.out_height(), self.out_width())
     }
 
+    /// Height and width of the input as it is stored.
+    pub const fn stored_size(&self) -> (usize, usize) {
+        if self.enlarged {
+            (self.height.div_ceil(2), self.width.div_ceil(2))
+        } else {
+            (self.height, self.width)
+        }
+    }
+
     /// Floats in the input.
     pub const fn input_len(&self) -> usize {
-        self.batch * self.in_channels * self.height * self.width
+        let (height, width) = self.stored_size();
+        self.batch * self.in_channels * height * width
     }
 
     /// Floats in the kernels.
@@ -144,6 +159,13 @@ impl ConvShape {
         assert_eq!(input, shape.input_len(), "floats in the input of {shape:?}");
         assert_eq!(weight, shape.weight_len(), "floats in the weights of {shape:?}");
         assert_eq!(output, shape.output_len(), "floats in the output of {shape:?}");
+    }
+
+    /// # Panics
+    /// As [`Self::check`], and for an enlarged input.
+    pub(crate) fn check_gradients(&self, input: usize, weight: usize, output: usize) {
+        assert!(!self.enlarged, "no gradients of an enlarged input: {self:?}");
+        self.check(input, weight, output);
     }
 
     /// The convolution that gives the gradient of the input, for stride 1: padding what the kernel overhung.

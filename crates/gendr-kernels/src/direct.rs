@@ -3,10 +3,10 @@
 //! The pixels are gathered block by block into the packed right matrix; no picture-sized copy is made.
 
 use crate::{
-    activation::{Activation, Epilogue},
+    activation::{Epilogue, Finish},
     conv_shape::ConvShape,
     filters::Filters,
-    gemm::{Block, DEPTH, LeftLayout, ROWS, View, left_len, pack_left_panel, right_len},
+    gemm::{Block, DEPTH, LeftLayout, ROWS, View, left_len, pack_left, packed_place, right_len},
     scratch::{SharedMut, with_scratch},
     simd::{Kernel, Level, Simd},
     winograd::{PaddedRow, clear},
@@ -24,8 +24,7 @@ pub(crate) struct Direct<'a> {
     pub(crate) shape: ConvShape,
     pub(crate) input: &'a [f32],
     pub(crate) filters: Filters<'a>,
-    pub(crate) bias: Option<&'a [f32]>,
-    pub(crate) activation: Activation<'a>,
+    pub(crate) finish: Finish<'a>,
 }
 
 impl Direct<'_> {
@@ -89,8 +88,8 @@ impl Direct<'_> {
                     rows: channels.len(),
                     columns,
                     depth: steps.len(),
-                    left: weights[channels.start * depth + step * ROWS..].as_ptr(),
-                    left_layout: LeftLayout::Packed(ROWS * depth),
+                    left: weights[packed_place(channels.start, step, depth)..].as_ptr(),
+                    left_layout: LeftLayout::Packed(depth),
                     right: right.as_ptr(),
                     right_depth: steps.len(),
                     right_from: 0,
@@ -100,23 +99,18 @@ impl Direct<'_> {
                 });
             }
         });
-        for channel in channels {
-            let epilogue = Epilogue::of_channel(self.bias, self.activation, channel);
+        for (channel, at) in channels.zip((at..).step_by(height * width)) {
             // SAFETY: this job alone writes these pixels of this channel.
-            let row = unsafe {
-                output.part(
-                    (image * shape.out_channels + channel) * height * width + at % (height * width),
-                    columns,
-                )
-            };
-            self.level.run(EpilogueRow { epilogue, row });
+            let row = unsafe { output.part(at, columns) };
+            let (epilogue, residual) = (self.finish.epilogue(channel), self.finish.residual(at, columns));
+            self.level.run(EpilogueRow { epilogue, residual, row });
         }
     }
 }
 
 /// One picture's channels.
 pub(crate) fn picture<'a>(shape: &ConvShape, input: &'a [f32], image: usize) -> &'a [f32] {
-    let len = shape.in_channels * shape.height * shape.width;
+    let len = shape.input_len() / shape.batch;
     &input[image * len..][..len]
 }
 
@@ -126,15 +120,17 @@ fn pack_filters(filters: Filters<'_>, channel: usize, to: &mut [f32]) {
     let area = filters.area();
     if !filters.turned {
         let view = View { data: filters.data, row_stride: filters.out_stride(), column_stride: 1 };
-        return pack_left_panel(view, channel, rows, filters.in_channels * area, to);
+        return pack_left(view, channel, rows, filters.in_channels * area, to);
     }
-    for (from, to) in to.chunks_exact_mut(area * ROWS).enumerate() {
+    let depth = filters.in_channels * area;
+    to.fill(0.0);
+    for from in 0..filters.in_channels {
         let kernels = &filters.data[channel * filters.out_stride() + from * filters.in_stride()..];
-        for (position, to) in to.chunks_exact_mut(ROWS).enumerate() {
-            to.fill(0.0);
-            for (kernel, to) in to[..rows].iter_mut().enumerate() {
-                *to = kernels[kernel * area + area - 1 - position];
-            }
+        for (kernel, position) in
+            (0..rows).flat_map(|kernel| (0..area).map(move |position| (kernel, position)))
+        {
+            to[packed_place(kernel, from * area + position, depth)] =
+                kernels[kernel * area + area - 1 - position];
         }
     }
 }
@@ -181,7 +177,8 @@ impl Kernel for GatherColumns<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let ConvShape { kernel, stride, height, width, padding, .. } = *self.shape;
+        let ConvShape { kernel, stride, padding, .. } = *self.shape;
+        let (height, width) = self.shape.stored_size();
         let panel = 3 * S::LANES;
         let padded = self.columns.next_multiple_of(S::LANES);
         assert!(self.to.len() >= padded * self.steps.len());
@@ -194,7 +191,7 @@ impl Kernel for GatherColumns<'_> {
                 let panel_width = (padded - segment.panel).min(panel);
                 let y = (segment.y * stride + i) as isize - padding.top as isize;
                 let x = (segment.x * stride + j) as isize - padding.left as isize;
-                let pixels = PaddedRow::of_plane(plane, width, y);
+                let pixels = PaddedRow::of_input(plane, self.shape, y);
                 // SAFETY: the segment lies inside its panel, which lies inside `to`.
                 unsafe {
                     let to = to.add(segment.panel * depth + row * panel_width + segment.lane);
@@ -231,10 +228,11 @@ pub(crate) unsafe fn read_strided(row: PaddedRow<'_>, x: isize, stride: usize, t
     }
 }
 
-/// Bias and activation of one row of outputs.
-pub(crate) struct EpilogueRow<'a> {
-    pub(crate) epilogue: Epilogue,
-    pub(crate) row: &'a mut [f32],
+/// Finishes one row of outputs.
+struct EpilogueRow<'a> {
+    epilogue: Epilogue,
+    residual: Option<&'a [f32]>,
+    row: &'a mut [f32],
 }
 
 impl Kernel for EpilogueRow<'_> {
@@ -242,7 +240,7 @@ impl Kernel for EpilogueRow<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // SAFETY: the row is borrowed exclusively.
-        unsafe { self.epilogue.apply_row(s, self.row.as_mut_ptr(), self.row.len()) }
+        // SAFETY: the row is borrowed exclusively, and the residual was cut to its length.
+        unsafe { self.epilogue.apply_row(s, self.row.as_mut_ptr(), self.row.len(), self.residual) }
     }
 }

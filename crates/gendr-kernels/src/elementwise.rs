@@ -2,7 +2,7 @@
 
 use crate::{
     math::{gelu_slope, normal_distribution, sigmoid, silu_slope},
-    simd::{Kernel, Level, Simd},
+    simd::{Kernel, Level, Simd, each_vector, load, store},
 };
 use rayon::prelude::*;
 
@@ -114,19 +114,18 @@ impl Kernel for Map<'_> {
     fn run<S: Simd>(self, s: S) {
         let len = self.y.len();
         assert!(self.x.len() == len && self.factor.is_none_or(|factor| factor.len() == len));
-        for at in (0..len).step_by(S::LANES) {
-            let count = (len - at).min(S::LANES);
+        each_vector::<S>(len, |at, count| {
             // SAFETY: `count` floats from `at` on lie inside the slices.
             unsafe {
-                let x = s.load_first(self.x.as_ptr().add(at), count);
+                let x = load(s, self.x.as_ptr().add(at), count);
                 let f = if self.slope { self.rectifier.slope(s, x) } else { self.rectifier.value(s, x) };
                 let v = match self.factor {
-                    Some(factor) => s.mul(f, s.load_first(factor.as_ptr().add(at), count)),
+                    Some(factor) => s.mul(f, load(s, factor.as_ptr().add(at), count)),
                     None => f,
                 };
-                s.store_first(self.y.as_mut_ptr().add(at), v, count);
+                store(s, self.y.as_mut_ptr().add(at), v, count);
             }
-        }
+        });
     }
 }
 

@@ -1,24 +1,27 @@
 //! The product of packed matrices, on which convolutions and linear layers rest.
 //!
-//! The left matrix is packed in panels of [`ROWS`] rows (`[panel][depth][ROWS]`), the right one in panels of three vectors
+//! The left matrix is packed in panels of four rows (`[panel][depth][4]`), the right one in panels of three vectors
 //! of columns (`[panel][depth][3 * LANES]`, the last panel as many whole vectors as it needs). One step of the inner loop
 //! multiplies a broadcast left float with up to three vectors of the right panel.
 
 use crate::simd::{Kernel, Level, Simd};
 
-/// Rows in a packed left panel: the longest vector, so that a panel can be transformed with one row a lane.
+/// Rows that are packed at once: the longest vector, so that they can be transformed with one row a lane.
 pub(crate) const ROWS: usize = 16;
 
-/// Rows multiplied at once: half a panel.
+/// Rows in a packed left panel.
+const QUAD: usize = 4;
+
+/// Rows multiplied at once where the registers suffice.
 const HALF: usize = 8;
 
-/// How deep one pass over packed panels goes, so that a right panel stays in the second-level cache.
-pub(crate) const DEPTH: usize = 384;
+/// How deep one pass over packed panels goes, so that a right panel and a left one stay in the nearest cache.
+pub(crate) const DEPTH: usize = 256;
 
 /// Where the rows of a left matrix lie.
 #[derive(Clone, Copy)]
 pub(crate) enum LeftLayout {
-    /// Panels of [`ROWS`] rows, each this many floats after the one before.
+    /// Packed panels of this depth.
     Packed(usize),
     /// Plain rows, this many floats apart.
     Rows(usize),
@@ -63,9 +66,9 @@ impl Block {
                 unsafe {
                     let out = self.out.add(row * self.out_stride + column);
                     match self.left_layout {
-                        LeftLayout::Packed(stride) => {
-                            let left = self.left.add(row / ROWS * stride + row % ROWS);
-                            self.panel::<S, true>(s, left, 0, right, out, rows, width, vectors);
+                        LeftLayout::Packed(depth) => {
+                            let left = self.left.add(row * depth);
+                            self.panel::<S, true>(s, left, depth, right, out, rows, width, vectors);
                         }
                         LeftLayout::Rows(stride) => {
                             let left = self.left.add(row * stride);
@@ -90,7 +93,8 @@ impl Block {
         width: usize,
         vectors: usize,
     ) {
-        // SAFETY: handed on from `multiply`; the second half's rows lie `4 * row_step` floats further on.
+        // SAFETY: handed on from `multiply`; rows that are a multiple of four lie that many strides (plain rows) or depths (packed
+        // ones) further on.
         unsafe {
             if S::WIDE_FILE && rows > 4 {
                 return match vectors {
@@ -104,15 +108,15 @@ impl Block {
             }
             let mut first = 0;
             while first < rows {
-                let left = left.add(first * if PACKED { 1 } else { stride });
+                let left = left.add(first * stride);
                 let out = out.add(first * self.out_stride);
-                let rows = (rows - first).min(4);
+                let rows = (rows - first).min(QUAD);
                 match vectors {
                     3 => self.tile::<S, PACKED, 4, 3>(s, left, stride, right, out, rows, width),
                     2 => self.tile::<S, PACKED, 4, 2>(s, left, stride, right, out, rows, width),
                     _ => self.tile::<S, PACKED, 4, 1>(s, left, stride, right, out, rows, width),
                 }
-                first += 4;
+                first += QUAD;
             }
         }
     }
@@ -133,7 +137,7 @@ impl Block {
         // Rows that a block lacks repeat its last one and are not stored.
         let mut offsets = [0; R];
         for (r, offset) in offsets.iter_mut().enumerate() {
-            *offset = if PACKED { r } else { r.min(rows - 1) * stride };
+            *offset = if PACKED { r / QUAD * QUAD * stride + r % QUAD } else { r.min(rows - 1) * stride };
         }
         // SAFETY: `left` and `right` hold `depth` steps; only `rows` rows of `width` floats of `out` are touched.
         unsafe {
@@ -148,7 +152,7 @@ impl Block {
                         *sum = s.mul_add(a, b, *sum);
                     }
                 }
-                left = left.add(if PACKED { ROWS } else { 1 });
+                left = left.add(if PACKED { QUAD } else { 1 });
                 right = right.add(N * S::LANES);
             }
             if rows == R && width == N * S::LANES {
@@ -200,23 +204,31 @@ pub(crate) fn right_len(level: Level, columns: usize, depth: usize) -> usize {
     columns.next_multiple_of(level.lanes()) * depth
 }
 
-/// Packs up to [`ROWS`] rows from `row` on into one panel; missing rows become zero.
-pub(crate) fn pack_left_panel(view: View<'_>, row: usize, rows: usize, depth: usize, panel: &mut [f32]) {
+/// Where in packed left panels of depth `depth` the float of a row and a step of the depth lies.
+pub(crate) fn packed_place(row: usize, step: usize, depth: usize) -> usize {
+    row / QUAD * QUAD * depth + step * QUAD + row % QUAD
+}
+
+/// Packs up to [`ROWS`] rows from `row` on into panels; missing rows become zero.
+pub(crate) fn pack_left(view: View<'_>, row: usize, rows: usize, depth: usize, panels: &mut [f32]) {
     let rows = rows.min(ROWS);
-    if rows < ROWS {
-        panel.fill(0.0);
-    }
-    if view.row_stride == 1 {
-        for (step, to) in panel.chunks_exact_mut(ROWS).enumerate() {
-            let from = row + step * view.column_stride;
-            to[..rows].copy_from_slice(&view.data[from..from + rows]);
+    for (quad, panel) in panels.chunks_exact_mut(QUAD * depth).enumerate() {
+        let (row, rows) = (row + quad * QUAD, rows.saturating_sub(quad * QUAD).min(QUAD));
+        if rows < QUAD {
+            panel.fill(0.0);
         }
-    } else {
-        for r in 0..rows {
-            let from = (row + r) * view.row_stride;
-            let source = view.data[from..].iter().step_by(view.column_stride);
-            for (to, &x) in panel[r..].iter_mut().step_by(ROWS).zip(source.take(depth)) {
-                *to = x;
+        if view.row_stride == 1 {
+            for (step, to) in panel.chunks_exact_mut(QUAD).enumerate().take(if rows > 0 { depth } else { 0 })
+            {
+                let from = row + step * view.column_stride;
+                to[..rows].copy_from_slice(&view.data[from..from + rows]);
+            }
+        } else {
+            for r in 0..rows {
+                let source = view.data[(row + r) * view.row_stride..].iter().step_by(view.column_stride);
+                for (to, &x) in panel[r..].iter_mut().step_by(QUAD).zip(source.take(depth)) {
+                    *to = x;
+                }
             }
         }
     }

@@ -3,7 +3,9 @@
 use crate::{
     conv_shape::ConvShape,
     direct::PIXELS,
-    gemm::{Block, DEPTH, LeftLayout, PackRightPanel, ROWS, View, left_len, pack_left_panel, right_len},
+    gemm::{
+        Block, DEPTH, LeftLayout, PackRightPanel, ROWS, View, left_len, pack_left, packed_place, right_len,
+    },
     scratch::with_scratch,
     simd::Level,
 };
@@ -32,13 +34,7 @@ pub(crate) fn scatter(
             for (panel, to) in to.chunks_exact_mut(ROWS * shape.out_channels).enumerate() {
                 let rows = rows.saturating_sub(panel * ROWS);
                 if rows > 0 {
-                    pack_left_panel(
-                        view,
-                        part * CHANNELS * area + panel * ROWS,
-                        rows,
-                        shape.out_channels,
-                        to,
-                    );
+                    pack_left(view, part * CHANNELS * area + panel * ROWS, rows, shape.out_channels, to);
                 }
             }
         });
@@ -88,8 +84,8 @@ impl Part<'_> {
                         rows,
                         columns,
                         depth: (depth - step).min(DEPTH),
-                        left: left[step * ROWS..].as_ptr(),
-                        left_layout: LeftLayout::Packed(ROWS * depth),
+                        left: left[packed_place(0, step, depth)..].as_ptr(),
+                        left_layout: LeftLayout::Packed(depth),
                         right: right.as_ptr(),
                         right_depth: depth,
                         right_from: step,

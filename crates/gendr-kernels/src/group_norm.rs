@@ -7,7 +7,7 @@ use crate::{
     math::sigmoid,
     moments::{Moments, MomentsOf},
     scratch::SharedMut,
-    simd::{Kernel, Level, Simd},
+    simd::{Kernel, Level, Simd, each_vector, load, store},
 };
 use rayon::prelude::*;
 
@@ -161,30 +161,6 @@ pub fn group_norm_backward(
             });
         }
     });
-}
-
-/// Calls `f` for the start and the number of floats of each vector of a slice.
-#[inline(always)]
-fn each_vector<S: Simd>(len: usize, mut f: impl FnMut(usize, usize)) {
-    for at in (0..len).step_by(S::LANES) {
-        f(at, (len - at).min(S::LANES));
-    }
-}
-
-/// # Safety
-/// `count <= LANES` floats are readable at `from`.
-#[inline(always)]
-unsafe fn load<S: Simd>(s: S, from: *const f32, count: usize) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe { if count == S::LANES { s.load(from) } else { s.load_first(from, count) } }
-}
-
-/// # Safety
-/// `count <= LANES` floats are writable at `to`.
-#[inline(always)]
-unsafe fn store<S: Simd>(s: S, to: *mut f32, v: S::V, count: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { if count == S::LANES { s.store(to, v) } else { s.store_first(to, v, count) } }
 }
 
 struct Forward<'a> {

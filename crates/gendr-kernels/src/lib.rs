@@ -20,6 +20,7 @@ mod gemm;
 mod gradient_input;
 mod gradient_weight;
 mod group_norm;
+mod large_blocks;
 mod layer_norm;
 mod mapped_file;
 mod math;
@@ -27,23 +28,28 @@ mod matmul;
 mod moments;
 #[cfg(test)]
 mod noise;
+mod peak;
 mod plain_loops;
+mod rearrange;
 mod scratch;
 mod simd;
 mod winograd;
 
-pub use activation::Activation;
+pub use activation::{Activation, Finish};
 pub use attention::{AttentionShape, attention, attention_backward};
 pub use conv_shape::{ConvShape, Padding, ShapeError};
 pub use conv2d::{conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
 pub use elementwise::{Rectifier, geglu, geglu_backward};
 pub use group_norm::{GroupNormShape, group_moments, group_norm, group_norm_backward, group_norm_by};
+pub use large_blocks::LargeBlockAllocator;
 pub use layer_norm::{LayerNormShape, layer_norm, layer_norm_backward};
 pub use mapped_file::MappedFile;
 pub use matmul::{
-    LinearShape, MatmulShape, linear, linear_backward_bias, linear_backward_input, linear_backward_weight,
-    linear_geglu, matmul,
+    LinearShape, MatmulShape, linear, linear_added, linear_backward_bias, linear_backward_input,
+    linear_backward_weight, linear_geglu, matmul,
 };
+pub use peak::peak_operations;
 pub use plain_loops::{PlainLoops, vectorized};
-pub use scratch::release_scratch;
+pub use rearrange::{channels_to_pixels, enlarge, enlarge_backward, pixels_to_channels};
+pub use scratch::{copy, overwritten, release_scratch};
 pub use simd::{LEVEL_VARIABLE, Level, LevelError};

@@ -1,10 +1,12 @@
 //! Products of matrices and linear layers.
 
 use crate::{
-    gemm::{Block, DEPTH, LeftLayout, PackRightPanel, ROWS, View, left_len, pack_left_panel, right_len},
+    gemm::{
+        Block, DEPTH, LeftLayout, PackRightPanel, ROWS, View, left_len, pack_left, packed_place, right_len,
+    },
     math::gelu,
     scratch::{SharedMut, with_scratch},
-    simd::{Kernel, Level, Simd},
+    simd::{Kernel, Level, Simd, load, store},
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -74,7 +76,8 @@ pub fn matmul(shape: &MatmulShape, left: &[f32], right: &[f32], output: &mut [f3
         let left = shape.left(&left[n * rows * depth..][..rows * depth]);
         let right = shape.right(&right[n * depth * columns..][..depth * columns]);
         let output = &mut output[n * rows * columns..][..rows * columns];
-        Product { level: Level::current(), rows, columns, depth, left, right, bias: None }.run(output);
+        Product { level: Level::current(), rows, columns, depth, left, right, bias: None, residual: None }
+            .run(output);
     }
 }
 
@@ -104,9 +107,29 @@ impl LinearShape {
 ///
 /// A slice does not have the length that the shape gives, or a feature count is zero.
 pub fn linear(shape: &LinearShape, input: &[f32], weight: &[f32], bias: Option<&[f32]>, output: &mut [f32]) {
+    linear_added(shape, input, weight, bias, None, output);
+}
+
+/// [`linear`] plus `residual`, which is like the output.
+///
+/// # Panics
+///
+/// As [`linear`].
+pub fn linear_added(
+    shape: &LinearShape,
+    input: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    residual: Option<&[f32]>,
+    output: &mut [f32],
+) {
     shape.check(input.len(), weight.len(), output.len());
     check_bias(bias, shape.out_features);
-    layer(shape, input, weight, bias).run(output);
+    assert!(
+        residual.is_none_or(|residual| residual.len() == output.len()),
+        "floats in the residual of {shape:?}"
+    );
+    Product { residual, ..layer(shape, input, weight, bias) }.run(output);
 }
 
 /// The gradient of a linear layer's input: `output_gradient * weight`.
@@ -222,7 +245,8 @@ fn layer<'a>(
     let &LinearShape { rows, in_features, out_features } = shape;
     let left = View { data: input, row_stride: in_features, column_stride: 1 };
     let right = View { data: weight, row_stride: 1, column_stride: in_features };
-    Product { level: Level::current(), rows, columns: out_features, depth: in_features, left, right, bias }
+    let (level, columns, depth) = (Level::current(), out_features, in_features);
+    Product { level, rows, columns, depth, left, right, bias, residual: None }
 }
 
 /// `to = value * gelu(gate)`.
@@ -243,9 +267,9 @@ impl Kernel for Gate<'_> {
             let count = (len - at).min(S::LANES);
             // SAFETY: `count` floats from `at` on lie inside the three slices.
             unsafe {
-                let value = s.load_first(self.value.as_ptr().add(at), count);
-                let gate = s.load_first(self.gate.as_ptr().add(at), count);
-                s.store_first(self.to.as_mut_ptr().add(at), s.mul(value, gelu(s, gate)), count);
+                let value = load(s, self.value.as_ptr().add(at), count);
+                let gate = load(s, self.gate.as_ptr().add(at), count);
+                store(s, self.to.as_mut_ptr().add(at), s.mul(value, gelu(s, gate)), count);
             }
         }
     }
@@ -277,7 +301,7 @@ impl Jobs {
     }
 }
 
-/// `left * right + bias`, the bias the same for all rows.
+/// `left * right + bias + residual`, the bias the same for all rows.
 #[derive(Clone, Copy)]
 struct Product<'a> {
     level: Level,
@@ -287,6 +311,7 @@ struct Product<'a> {
     left: View<'a>,
     right: View<'a>,
     bias: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
 }
 
 impl Product<'_> {
@@ -295,7 +320,7 @@ impl Product<'_> {
         let packed_len = if self.left.column_stride == 1 { 0 } else { left_len(self.rows, self.depth) };
         with_scratch(packed_len, |packed| {
             packed.par_chunks_exact_mut(ROWS * self.depth).enumerate().for_each(|(panel, to)| {
-                pack_left_panel(self.left, panel * ROWS, self.rows - panel * ROWS, self.depth, to);
+                pack_left(self.left, panel * ROWS, self.rows - panel * ROWS, self.depth, to);
             });
             let packed = (packed_len > 0).then_some(&*packed);
             let jobs = Jobs::new(self.rows, self.columns);
@@ -317,11 +342,17 @@ impl Product<'_> {
         out: *mut f32,
         out_stride: usize,
     ) {
-        if let Some(bias) = self.bias {
-            for row in 0..rows.len() {
-                // SAFETY: the job that calls this owns these columns of these rows.
-                let to = unsafe { std::slice::from_raw_parts_mut(out.add(row * out_stride), columns.len()) };
-                to.copy_from_slice(&bias[columns.clone()]);
+        let added = self.bias.is_some() || self.residual.is_some();
+        for row in rows.clone().take(if added { rows.len() } else { 0 }) {
+            let out = out.wrapping_add((row - rows.start) * out_stride);
+            // SAFETY: the job that calls this owns these columns of these rows.
+            let to = unsafe { std::slice::from_raw_parts_mut(out, columns.len()) };
+            match self.residual {
+                Some(residual) => to.copy_from_slice(&residual[row * self.columns..][columns.clone()]),
+                None => to.fill(0.0),
+            }
+            if let Some(bias) = self.bias {
+                to.iter_mut().zip(&bias[columns.clone()]).for_each(|(to, bias)| *to += bias);
             }
         }
         let level = self.level;
@@ -332,8 +363,8 @@ impl Product<'_> {
                 pack_right(level, View { data: from, ..self.right }, columns.clone(), depth, right);
                 let (left, left_layout) = match packed {
                     Some(packed) => (
-                        &packed[rows.start * self.depth + step * ROWS..],
-                        LeftLayout::Packed(ROWS * self.depth),
+                        &packed[packed_place(rows.start, step, self.depth)..],
+                        LeftLayout::Packed(self.depth),
                     ),
                     None => {
                         let stride = self.left.row_stride;
@@ -351,7 +382,7 @@ impl Product<'_> {
                     right_from: 0,
                     out,
                     out_stride,
-                    accumulate: step > 0 || self.bias.is_some(),
+                    accumulate: step > 0 || added,
                 });
             }
         });

@@ -1,5 +1,6 @@
 //! Working memory that is kept between calls, so that a kernel does not touch fresh pages each time.
 
+use rayon::prelude::*;
 use std::{cell::RefCell, marker::PhantomData};
 
 /// One cache line; also the widest vector.
@@ -35,6 +36,36 @@ pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) ->
 /// Frees the working memory that the calling thread keeps.
 pub fn release_scratch() {
     POOL.with_borrow_mut(Vec::clear);
+}
+
+/// A vector of `len` floats that `fill` writes, all of them: what it is lent holds anything.
+///
+/// Saves the time to clear memory that a kernel overwrites at once.
+pub fn overwritten(len: usize, fill: impl FnOnce(&mut [f32])) -> Vec<f32> {
+    let mut floats = Vec::with_capacity(len);
+    if cfg!(debug_assertions) {
+        // A float that was not written is found by the tests.
+        floats.resize(len, f32::NAN);
+    }
+    // SAFETY: the capacity is `len`, every bit pattern is a float, and nothing is read before `fill` has written it: it gets
+    // the slice to write only.
+    #[allow(clippy::uninit_vec)]
+    unsafe {
+        floats.set_len(len);
+    }
+    fill(&mut floats);
+    floats
+}
+
+/// Copies `from` to `to`, shared out over the threads.
+///
+/// # Panics
+///
+/// The slices have different lengths.
+pub fn copy(from: &[f32], to: &mut [f32]) {
+    const PART: usize = 1 << 16;
+    assert_eq!(from.len(), to.len(), "floats to copy");
+    from.par_chunks(PART).zip(to.par_chunks_mut(PART)).for_each(|(from, to)| to.copy_from_slice(from));
 }
 
 /// A slice that several threads write to at once, each to its own part.

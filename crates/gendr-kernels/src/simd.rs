@@ -194,6 +194,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `LANES` floats are writable at `to`; no alignment is needed.
     unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// Writes each four lanes, `stride` floats after the four before.
+    ///
+    /// # Safety
+    /// Four floats are writable at each of those places.
+    unsafe fn store_quads(self, to: *mut f32, stride: usize, v: Self::V);
     /// Reads the first `count` lanes, the others become zero.
     ///
     /// # Safety
@@ -251,4 +256,28 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn zero(self) -> Self::V {
         self.splat(0.0)
     }
+}
+
+/// Calls `f` for the start and the number of floats of each vector of a slice.
+#[inline(always)]
+pub(crate) fn each_vector<S: Simd>(len: usize, mut f: impl FnMut(usize, usize)) {
+    for at in (0..len).step_by(S::LANES) {
+        f(at, (len - at).min(S::LANES));
+    }
+}
+
+/// # Safety
+/// `count <= LANES` floats are readable at `from`.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd>(s: S, from: *const f32, count: usize) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe { if count == S::LANES { s.load(from) } else { s.load_first(from, count) } }
+}
+
+/// # Safety
+/// `count <= LANES` floats are writable at `to`.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd>(s: S, to: *mut f32, v: S::V, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { if count == S::LANES { s.store(to, v) } else { s.store_first(to, v, count) } }
 }

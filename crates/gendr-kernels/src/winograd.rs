@@ -13,10 +13,10 @@ mod transform;
 mod weights;
 
 use crate::{
-    activation::{Activation, Epilogue},
+    activation::Finish,
     conv_shape::ConvShape,
     filters::Filters,
-    gemm::{Block, DEPTH, LeftLayout, ROWS, left_len},
+    gemm::{Block, DEPTH, LeftLayout, ROWS, left_len, packed_place},
     scratch::{SharedMut, with_scratch},
     simd::Level,
 };
@@ -46,8 +46,7 @@ pub(crate) struct Winograd<'a> {
     pub(crate) shape: ConvShape,
     pub(crate) input: &'a [f32],
     pub(crate) filters: Filters<'a>,
-    pub(crate) bias: Option<&'a [f32]>,
-    pub(crate) activation: Activation<'a>,
+    pub(crate) finish: Finish<'a>,
 }
 
 /// Transformed kernels up to this many floats are made once and kept for all tiles; larger ones are made where they are used.
@@ -56,6 +55,8 @@ const RESIDENT_WEIGHTS: usize = 3 << 20;
 const BLOCK_INPUT: usize = 150_000;
 /// Floats of transformed input that all threads share while they make transformed kernels.
 const SHARED_INPUT: usize = 5 << 20;
+/// Input channels up to which the transformed kernels of two panels of output channels are held.
+const WIDE_INPUT: usize = 640;
 /// Output channels multiplied before they are transformed back.
 const CHUNK: usize = 32;
 
@@ -183,33 +184,29 @@ impl Winograd<'_> {
         output: SharedMut<'_>,
     ) {
         let ConvShape { in_channels, out_channels, .. } = self.shape;
-        let weight_matrix = ROWS * in_channels + 16;
+        // The transformed input comes from the last cache: twice the rows halve that, while their kernels stay nearer.
+        let most = if in_channels <= WIDE_INPUT && out_channels >= 16 * ROWS { 2 * ROWS } else { ROWS };
+        let weight_matrix = most * in_channels + 16;
         let widest = group.iter().map(|block| block.1).max().unwrap_or(0);
-        let products = I * I * matrix_stride(ROWS, widest);
-        (0..out_channels.div_ceil(ROWS)).into_par_iter().for_each(|panel| {
+        let products = I * I * matrix_stride(most, widest);
+        (0..out_channels.div_ceil(most)).into_par_iter().for_each(|part| {
+            let (channel, rows) = (part * most, (out_channels - part * most).min(most));
             with_scratch(I * I * weight_matrix + products, |scratch| {
                 let (weights, products) = scratch.split_at_mut(I * I * weight_matrix);
-                self.level.run(WeightTransform::<T, I, O> {
-                    filters: self.filters,
-                    channel: panel * ROWS,
-                    in_channels: 0..in_channels,
-                    to: SharedMut::new(weights),
-                    at: 0,
-                    matrix: weight_matrix,
-                    kind: PhantomData,
-                });
-                let rows = (out_channels - panel * ROWS).min(ROWS);
+                for panel in (0..rows).step_by(ROWS) {
+                    self.level.run(WeightTransform::<T, I, O> {
+                        filters: self.filters,
+                        channel: channel + panel,
+                        in_channels: 0..in_channels,
+                        to: SharedMut::new(weights),
+                        at: panel * in_channels,
+                        matrix: weight_matrix,
+                        kind: PhantomData,
+                    });
+                }
                 for ((runs, padded), input) in group.iter().zip(transformed.chunks_exact(block_len)) {
                     self.multiply::<I>(input, *padded, weights, weight_matrix, rows, products);
-                    self.transform_output::<T, I, O>(
-                        tiles,
-                        runs,
-                        *padded,
-                        products,
-                        panel * ROWS,
-                        rows,
-                        output,
-                    );
+                    self.transform_output::<T, I, O>(tiles, runs, *padded, products, channel, rows, output);
                 }
             });
         });
@@ -237,6 +234,7 @@ impl Winograd<'_> {
             matrix: matrix_stride(depth, padded),
             depth,
             first_channel: 0,
+            panel: self.level.panel(),
             kind: PhantomData,
         });
     }
@@ -263,8 +261,8 @@ impl Winograd<'_> {
                     rows,
                     columns: padded,
                     depth: (depth - step).min(DEPTH),
-                    left: left[step * ROWS..].as_ptr(),
-                    left_layout: LeftLayout::Packed(ROWS * depth),
+                    left: left[packed_place(0, step, depth)..].as_ptr(),
+                    left_layout: LeftLayout::Packed(depth),
                     right: right.as_ptr(),
                     right_depth: depth,
                     right_from: step,
@@ -287,8 +285,6 @@ impl Winograd<'_> {
         rows: usize,
         output: SharedMut<'_>,
     ) {
-        let epilogues: Vec<_> =
-            (channel..channel + rows).map(|c| Epilogue::of_channel(self.bias, self.activation, c)).collect();
         self.level.run(OutputTransform::<T, I, O> {
             tiles,
             runs,
@@ -296,7 +292,8 @@ impl Winograd<'_> {
             from,
             matrix: from.len() / (I * I),
             channel,
-            epilogues: &epilogues,
+            rows,
+            finish: &self.finish,
             output,
             kind: PhantomData,
         });

@@ -1,4 +1,5 @@
-//! Seconds that a metric takes on pairs of pictures, decoded beforehand: `speed METRIC RUNS OUTPUT REFERENCE`.
+//! Seconds that a metric takes on pairs of pictures: `speed METRIC memory|files RUNS OUTPUT REFERENCE`, with pictures decoded
+//! beforehand or decoded each time.
 //!
 //! Pairs lie in the folders OUTPUT and REFERENCE, matched by name. Prints the least time of all runs, in seconds a
 //! pair, and the mean score. The number of threads is rayon's (`RAYON_NUM_THREADS`).
@@ -7,19 +8,23 @@
 use std::{env, error::Error, path::Path, time::Instant};
 
 use gendr_image::{Limits, Planes, read};
-use gendr_metrics::{Luma, Niqe, NiqeModel, Ssim, ms_ssim, pair_by_name, psnr};
+use gendr_metrics::{Luma, Niqe, NiqeModel, Pair, Ssim, ms_ssim, pair_by_name, psnr};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().collect();
-    let [_, metric, runs, output, reference] = arguments.as_slice() else {
-        return Err("give METRIC RUNS OUTPUT REFERENCE".into());
+    let [_, metric, from, runs, output, reference] = arguments.as_slice() else {
+        return Err("give METRIC, memory or files, RUNS, OUTPUT and REFERENCE".into());
     };
     let color = |path: &Path| Ok::<_, gendr_image::Error>(read(path, &Limits::default())?.color);
-    let mut pairs: Vec<[Planes; 2]> = Vec::new();
-    for pair in pair_by_name(Path::new(output), Some(Path::new(reference)), None)?.pairs {
-        let reference = pair.reference.as_deref().ok_or("no reference")?;
-        pairs.push([color(&pair.output)?, color(reference)?]);
-    }
+    let load = |pair: &Pair| -> Result<[Planes; 2], gendr_image::Error> {
+        let reference = pair.reference.as_deref().unwrap_or(&pair.output);
+        Ok([color(&pair.output)?, color(reference)?])
+    };
+    let pairs = pair_by_name(Path::new(output), Some(Path::new(reference)), None)?.pairs;
+    let loaded: Vec<[Planes; 2]> = match from.as_str() {
+        "memory" => pairs.iter().map(load).collect::<Result<_, _>>()?,
+        _ => Vec::new(),
+    };
     let niqe = Niqe::new(NiqeModel::published(), Luma::FullRange);
     let score = |[output, reference]: &[Planes; 2]| match metric.as_str() {
         "psnr" => psnr(output, reference),
@@ -32,7 +37,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut least, mut mean) = (f64::INFINITY, 0.0);
     for _ in 0..runs.parse::<usize>()?.max(1) {
         let start = Instant::now();
-        let scores: Vec<f64> = pairs.iter().map(score).collect::<Result<_, _>>()?;
+        let scores: Vec<f64> = match from.as_str() {
+            "memory" => loaded.iter().map(score).collect::<Result<_, _>>()?,
+            _ => pairs.iter().map(|pair| score(&load(pair)?)).collect::<Result<_, _>>()?,
+        };
         least = least.min(start.elapsed().as_secs_f64());
         mean = scores.iter().sum::<f64>() / scores.len() as f64;
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     evaluate::Evaluation,
-    metric::MetricInfo,
+    metric::{MetricInfo, Needs},
     statistics::{PairedDifference, Summary, holm},
 };
 
@@ -33,22 +33,26 @@ pub struct MethodComparison {
     pub summary: Summary,
     /// Whether its mean loss is the smallest ([`crate::Direction::loss`]).
     pub best: bool,
-    /// Its score minus the best method's, picture by picture; `None` for the best. For a metric that is best at zero these are
-    /// distances from zero.
+    /// Its score minus the best method's, picture by picture; `None` for the best, and where a metric scores whole sets. For a
+    /// metric that is best at zero these are distances from zero.
     pub difference: Option<PairedDifference>,
     /// The p-value of that difference, corrected for the number of methods (Holm).
     pub corrected_p_value: Option<f64>,
 }
 
 impl MethodComparison {
-    /// Whether chance alone may have put this method behind the best.
+    /// Whether it is the best, or chance alone may have put it behind the best.
     pub fn ties_with_best(&self) -> bool {
-        self.corrected_p_value.is_none_or(|p_value| p_value >= SIGNIFICANCE)
+        self.best || self.corrected_p_value.is_some_and(|p_value| p_value >= SIGNIFICANCE)
     }
 }
 
-/// Compares named methods by one metric; `None` where no picture has a score from all of them.
+/// Compares named methods by one metric; `None` where no picture has a score from all of them. A metric of whole sets has one
+/// score for each method, which nothing tells from chance.
 pub fn compare(methods: &[(&str, &Evaluation)], metric: &MetricInfo) -> Option<Comparison> {
+    if metric.needs == Needs::References {
+        return compare_sets(methods, metric);
+    }
     let scores = common_scores(methods, metric.id);
     // At zero-is-best, distances compare; otherwise the values themselves do.
     let compared: Vec<Vec<f64>> = scores.iter().map(|scores| distances(metric, scores)).collect();
@@ -78,6 +82,29 @@ pub fn compare(methods: &[(&str, &Evaluation)], metric: &MetricInfo) -> Option<C
         })
         .collect::<Option<Vec<_>>>()?;
     Some(Comparison { metric: *metric, count: scores[best].len(), methods })
+}
+
+fn compare_sets(methods: &[(&str, &Evaluation)], metric: &MetricInfo) -> Option<Comparison> {
+    let score = |(_, evaluation): &(&str, &Evaluation)| evaluation.set_scores.get(metric.id);
+    let scores: Vec<f64> = methods.iter().map(score).collect::<Option<_>>()?;
+    let losses = scores.iter().map(|&score| metric.direction.loss(score));
+    let (best, _) = losses.enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    let pictures =
+        |(_, evaluation): &(&str, &Evaluation)| evaluation.rows.iter().filter(|row| row.in_set).count();
+    let place = |(index, ((name, _), &score)): (usize, (&(&str, &Evaluation), &f64))| {
+        Some(MethodComparison {
+            name: (*name).to_owned(),
+            summary: Summary::of(&[score])?,
+            best: index == best,
+            difference: None,
+            corrected_p_value: None,
+        })
+    };
+    Some(Comparison {
+        metric: *metric,
+        count: methods.iter().map(pictures).min()?,
+        methods: methods.iter().zip(&scores).enumerate().map(place).collect::<Option<_>>()?,
+    })
 }
 
 fn distances(metric: &MetricInfo, scores: &[f64]) -> Vec<f64> {
@@ -116,11 +143,12 @@ mod tests {
         let row = |&(name, score): &(&str, f64)| Row {
             name: name.to_owned(),
             metrics: [(id, score)].into_iter().collect(),
-            notes: Vec::new(),
+            ..Row::default()
         };
         Evaluation {
             metrics: vec![*built_in_metric(id).unwrap().info()],
             rows: scores.iter().map(row).collect(),
+            ..Evaluation::default()
         }
     }
 
@@ -154,6 +182,21 @@ mod tests {
             let comparison = compare(&[("a", &methods[0]), ("b", &methods[1])], &info).unwrap();
             assert!(comparison.methods[best].best, "{id}");
         }
+    }
+
+    #[test]
+    fn whole_sets_have_a_best_and_no_test() {
+        let set = |score: f64| Evaluation {
+            set_scores: [("fid", score)].into_iter().collect(),
+            rows: vec![Row { in_set: true, ..Row::default() }; 5],
+            ..Evaluation::default()
+        };
+        let info = *crate::learned_metrics().iter().find(|info| info.id == "fid").unwrap();
+        let (a, b) = (set(30.0), set(20.0));
+        let comparison = compare(&[("a", &a), ("b", &b)], &info).unwrap();
+        assert_eq!((comparison.count, comparison.methods[1].summary.mean), (5, 20.0));
+        assert!(!comparison.methods[0].ties_with_best() && comparison.methods[1].best);
+        assert!(compare(&[("a", &a), ("c", &Evaluation::default())], &info).is_none());
     }
 
     #[test]

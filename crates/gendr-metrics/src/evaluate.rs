@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::{
-    metric::{Metric, MetricInfo, Needs},
+    frechet::Distribution,
+    metric::{Metric, MetricInfo, Needs, SetMetric},
     pairing::Pair,
     sample::Sample,
     scores::Scores,
@@ -37,6 +38,9 @@ pub struct Row {
     /// Why scores are missing, and what was done to the pictures before scoring.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Whether it counts in a metric of whole sets.
+    #[serde(skip)]
+    pub in_set: bool,
 }
 
 /// The scores of a folder.
@@ -46,6 +50,10 @@ pub struct Evaluation {
     pub metrics: Vec<MetricInfo>,
     /// One for each picture, in the order of the pairs.
     pub rows: Vec<Row>,
+    /// The metrics of whole sets.
+    pub set_scores: Scores,
+    /// Why scores of the whole set are missing.
+    pub notes: Vec<String>,
 }
 
 impl Evaluation {
@@ -59,14 +67,17 @@ impl Evaluation {
         Summary::of(&self.scores(id))
     }
 
-    /// The pictures without any score; their notes say why.
+    /// The pictures that count in no score; their notes say why.
     pub fn failed(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.metrics.is_empty())
+        self.rows.iter().filter(|row| row.metrics.is_empty() && !row.in_set)
     }
 
-    /// The mean of each metric that has any score.
+    /// The mean of each metric that has any score; the score itself of metrics of whole sets.
     pub fn means(&self) -> Scores {
         let mean = |info: &MetricInfo| {
+            if let Some(score) = self.set_scores.get(info.id) {
+                return Some((info.id, score));
+            }
             let scores = self.scores(info.id);
             (!scores.is_empty()).then(|| (info.id, scores.iter().sum::<f64>() / scores.len() as f64))
         };
@@ -75,7 +86,8 @@ impl Evaluation {
 }
 
 /// Scores every pair with every metric that its files allow. Pictures are decoded as they are needed, about two for each
-/// thread of the current rayon pool at a time. A picture that cannot be read or scored has a row that says why.
+/// thread of the current rayon pool at a time. A picture that cannot be read or scored has a row that says why. Metrics of whole
+/// sets keep the mean and covariance of the features alone.
 ///
 /// `progress` sees each row, in order, and may stop the evaluation, which then ends with the rows so far.
 pub fn evaluate(
@@ -85,12 +97,23 @@ pub fn evaluate(
     mut progress: impl FnMut(&Row) -> ControlFlow<()>,
 ) -> Evaluation {
     let infos = metrics.iter().map(|metric| *metric.info()).collect();
-    let mut evaluation = Evaluation { metrics: infos, rows: Vec::with_capacity(pairs.len()) };
+    let mut evaluation = Evaluation { metrics: infos, ..Evaluation::default() };
+    let mut sets: Vec<Sets<'_>> = metrics.iter().filter_map(|metric| Sets::new(metric.as_ref())).collect();
     // Batches bound the memory: a waiting thread may take up another picture, but only of its batch.
     for batch in pairs.chunks(2 * rayon::current_num_threads()) {
-        let rows: Vec<Row> =
-            batch.par_iter().with_max_len(1).map(|pair| evaluate_pair(pair, metrics, options)).collect();
-        for row in rows {
+        let measured: Vec<(Row, Vec<Features>)> = batch
+            .par_iter()
+            .with_max_len(1)
+            .map(|pair| {
+                let mut row = Row { name: pair.name.clone(), ..Row::default() };
+                let features = measure(pair, metrics, options, &mut row);
+                (row, features)
+            })
+            .collect();
+        for (row, features) in measured {
+            for (set, features) in sets.iter_mut().zip(features) {
+                set.add(features);
+            }
             let flow = progress(&row);
             evaluation.rows.push(row);
             if flow.is_break() {
@@ -98,27 +121,71 @@ pub fn evaluate(
             }
         }
     }
+    for set in sets {
+        match set.output.distance(&set.reference) {
+            Ok(score) => evaluation.set_scores.push(set.id, score),
+            Err(error) => evaluation.notes.push(format!("{}: {error}", set.id)),
+        }
+    }
     evaluation
 }
 
-/// Scores one pair.
-pub fn evaluate_pair(pair: &Pair, metrics: &[Box<dyn Metric>], options: &EvaluateOptions) -> Row {
-    let mut row = Row { name: pair.name.clone(), ..Row::default() };
+/// The feature vectors of an output and of its reference, for one metric of sets.
+type Features = [Vec<f32>; 2];
+
+/// What a metric of whole sets has seen.
+struct Sets<'a> {
+    id: &'a str,
+    output: Distribution,
+    reference: Distribution,
+}
+
+impl<'a> Sets<'a> {
+    fn new(metric: &'a dyn Metric) -> Option<Self> {
+        let width = metric.of_sets()?.width();
+        let nothing = || Distribution::new(width);
+        Some(Self { id: metric.info().id, output: nothing(), reference: nothing() })
+    }
+
+    fn add(&mut self, [output, reference]: Features) {
+        self.output.add(&output);
+        self.reference.add(&reference);
+    }
+}
+
+/// Scores one pair and gives its features for the metrics of sets, empty where it has none.
+fn measure(
+    pair: &Pair,
+    metrics: &[Box<dyn Metric>],
+    options: &EvaluateOptions,
+    row: &mut Row,
+) -> Vec<Features> {
+    let of_sets = metrics.iter().filter(|metric| metric.of_sets().is_some()).count();
+    let mut features = vec![Features::default(); of_sets];
+    let mut places = features.iter_mut();
     let sample = match load(pair, options, &mut row.notes) {
         Ok(sample) => sample,
         Err(error) => {
             row.notes.push(error.to_string());
-            return row;
+            return features;
         }
     };
     for metric in metrics {
         let info = metric.info();
         let has_files = match info.needs {
             Needs::Output => true,
-            Needs::Reference => pair.reference.is_some(),
+            Needs::Reference | Needs::References => pair.reference.is_some(),
             Needs::Input => pair.input.is_some(),
         };
         if !has_files {
+            continue;
+        }
+        if let Some(set) = metric.of_sets() {
+            match (places.next(), features_of(set, &sample)) {
+                (Some(place), Ok(found)) => (*place, row.in_set) = (found, true),
+                (_, Err(error)) => row.notes.push(format!("{}: {error}", info.id)),
+                (None, Ok(_)) => {}
+            }
             continue;
         }
         match metric.score(&sample) {
@@ -127,7 +194,11 @@ pub fn evaluate_pair(pair: &Pair, metrics: &[Box<dyn Metric>], options: &Evaluat
             Err(error) => row.notes.push(format!("{}: {error}", info.id)),
         }
     }
-    row
+    features
+}
+
+fn features_of(metric: &dyn SetMetric, sample: &Sample) -> Result<Features> {
+    Ok([metric.features(sample.output())?, metric.features(sample.reference()?)?])
 }
 
 fn load(pair: &Pair, options: &EvaluateOptions, notes: &mut Vec<String>) -> Result<Sample> {

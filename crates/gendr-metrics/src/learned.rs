@@ -3,145 +3,74 @@
 //! The networks only judge and are never trained, so they are plain forward passes on gendr-kernels; the rest of the crate
 //! stays free of a tensor library.
 
+mod attention;
+mod catalog;
+mod clip_iqa;
+mod convolution;
 mod dists;
 mod features;
+mod fid;
+mod inception;
+mod layers;
 mod lpips;
+mod maniqa;
+mod musiq;
+mod pooling;
+mod residual;
+mod swin;
+mod topiq;
+mod vision_transformer;
 mod weights;
-
-use std::path::Path;
 
 use gendr_image::{Error, Planes, Result};
 
-use crate::{
-    metric::{Direction, Metric, MetricInfo, Needs},
-    sample::Sample,
-};
+pub use catalog::{learned_metric, learned_metrics};
+pub use clip_iqa::ClipIqa;
 pub use dists::Dists;
-use features::Backbone;
+pub use fid::Fid;
 pub use lpips::Lpips;
+pub use maniqa::Maniqa;
+pub use musiq::Musiq;
+pub use topiq::Topiq;
 pub use weights::Weights;
 
 /// Most pixels of a picture that a network looks at: VGG's first features of more take over 8 GB.
 const MAX_PIXELS: usize = 1 << 24;
 
-/// A learned metric: what it is, the backbone's file, its own file, and where to get them.
-struct Learned {
-    info: MetricInfo,
-    files: [&'static str; 2],
-    get: &'static str,
-    open: fn(&Weights) -> Result<Network>,
+/// How a network wants its colours.
+#[derive(Clone, Copy)]
+struct Normalization {
+    mean: [f32; 3],
+    deviation: [f32; 3],
 }
 
-/// An opened network.
-enum Network {
-    Lpips(Lpips),
-    Dists(Dists),
-}
+/// The mean and deviation of ImageNet.
+const IMAGENET: Normalization =
+    Normalization { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
+/// Those of CLIP's pictures.
+const CLIP: Normalization = Normalization {
+    mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+    deviation: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+};
+/// From -1 to 1.
+const HALVES: Normalization = Normalization { mean: [0.5; 3], deviation: [0.5; 3] };
 
-static LEARNED: [Learned; 3] = [
-    Learned {
-        info: MetricInfo {
-            id: "lpips-alex",
-            name: "LPIPS (Alex)",
-            definition: "Distance of the features of AlexNet, weighted to agree with people",
-            range: "0 and up, rarely over 1; 0 for equal pictures",
-            direction: Direction::Lower,
-            decimals: 4,
-            needs: Needs::Reference,
-            source: "Zhang, Isola, Efros, Shechtman and Wang 2018, version 0.1",
-        },
-        files: ["alexnet.safetensors", "lpips-alex.safetensors"],
-        get: "torchvision's AlexNet (alexnet-owt-7be5be79.pth) and lpips/weights/v0.1/alex.pth of richzhang/PerceptualSimilarity",
-        open: |weights| Ok(Network::Lpips(Lpips::new(Backbone::alexnet(weights)?, weights)?)),
-    },
-    Learned {
-        info: MetricInfo {
-            id: "lpips-vgg",
-            name: "LPIPS (VGG)",
-            definition: "Distance of the features of VGG16, weighted to agree with people",
-            range: "0 and up, rarely over 1; 0 for equal pictures",
-            direction: Direction::Lower,
-            decimals: 4,
-            needs: Needs::Reference,
-            source: "Zhang, Isola, Efros, Shechtman and Wang 2018, version 0.1",
-        },
-        files: ["vgg16.safetensors", "lpips-vgg.safetensors"],
-        get: "torchvision's VGG16 (vgg16-397923af.pth) and lpips/weights/v0.1/vgg.pth of richzhang/PerceptualSimilarity",
-        open: |weights| Ok(Network::Lpips(Lpips::new(Backbone::vgg16(weights)?, weights)?)),
-    },
-    Learned {
-        info: MetricInfo {
-            id: "dists",
-            name: "DISTS",
-            definition: "Dissimilarity of the means and of the correlations of the features of VGG16: tolerant to texture resampled",
-            range: "0 to about 1, 0 for equal pictures",
-            direction: Direction::Lower,
-            decimals: 4,
-            needs: Needs::Reference,
-            source: "Ding, Ma, Wang and Simoncelli 2020; pictures at their own size, as in pyiqa",
-        },
-        files: ["vgg16.safetensors", "dists.safetensors"],
-        get: "torchvision's VGG16 (vgg16-397923af.pth) and DISTS_pytorch/weights.pt of dingkeyan93/DISTS",
-        open: |weights| Ok(Network::Dists(Dists::new(weights)?)),
-    },
-];
-
-/// The metrics that need weights, in the order of tables.
-pub fn learned_metrics() -> Vec<MetricInfo> {
-    LEARNED.iter().map(|learned| learned.info).collect()
-}
-
-/// Opens the learned metric of this id with the weights in `folder`: one safetensors file that holds everything, or the
-/// backbone and the metric's own weights in a file each, under the names of the tensors in the published files.
-///
-/// # Errors
-/// An argument error for an unknown id; an input error that names the metric where weights are missing, damaged or of the
-/// wrong shape, with a hint what to get.
-pub fn learned_metric(id: &str, folder: Option<&Path>) -> Result<Box<dyn Metric>> {
-    let Some(learned) = LEARNED.iter().find(|learned| learned.info.id == id) else {
-        return Err(Error::argument(format!("there is no learned metric {id}")));
-    };
-    let refuse = |error: Error| {
-        let [backbone, own] = learned.files;
-        Error::input(format!("{id} cannot be computed: {error}"))
-            .with_hint(format!(
-                "give a folder with {backbone} and {own}: {}, saved as safetensors",
-                learned.get
-            ))
-            .with_source(error)
-    };
-    let Some(folder) = folder else { return Err(refuse(Error::argument("no folder of weights was given"))) };
-    let network = Weights::open(folder, &learned.files).and_then(|weights| (learned.open)(&weights));
-    Ok(Box::new(Opened { info: learned.info, network: network.map_err(refuse)? }))
-}
-
-/// A learned metric, ready.
-struct Opened {
-    info: MetricInfo,
-    network: Network,
-}
-
-impl Metric for Opened {
-    fn info(&self) -> &MetricInfo {
-        &self.info
+impl Normalization {
+    fn input(self, picture: &Planes) -> Planes {
+        network_input(picture, |channel, value| (value - self.mean[channel]) / self.deviation[channel])
     }
+}
 
-    fn score(&self, sample: &Sample) -> Result<f64> {
-        let (output, reference) = (sample.output(), sample.reference()?);
-        match &self.network {
-            Network::Lpips(lpips) => lpips.score(output, reference),
-            Network::Dists(dists) => dists.score(output, reference),
+/// Colour in `0..=1`, grey three times, each value changed by its channel.
+fn network_input(picture: &Planes, change: impl Fn(usize, f32) -> f32) -> Planes {
+    let mut input = Planes::filled(3, picture.height(), picture.width(), 0.0);
+    for channel in 0..3 {
+        let source = picture.plane(channel.min(picture.channels() - 1));
+        for (value, &level) in input.plane_mut(channel).iter_mut().zip(source) {
+            *value = change(channel, level.clamp(0.0, 1.0));
         }
     }
-}
-
-/// Colour in `0..=1`, channel by channel, grey three times; `scale` and `shift` of each channel applied.
-fn network_input(picture: &Planes, normalize: impl Fn(usize, f32) -> f32) -> Vec<f32> {
-    let plane = |channel: usize| picture.plane(channel.min(picture.channels() - 1));
-    (0..3)
-        .flat_map(|channel| plane(channel).iter().map(move |&value| (channel, value.clamp(0.0, 1.0))))
-        .map(|(c, v)| normalize(c, v))
-        .collect()
+    input
 }
 
 /// Refuses pictures too small or too large for a network.

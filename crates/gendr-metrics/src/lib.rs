@@ -14,6 +14,7 @@ mod compare;
 mod dataset;
 mod detail;
 mod evaluate;
+mod frechet;
 mod interpolation;
 mod learned;
 mod levels;
@@ -35,12 +36,14 @@ pub use color_error::{COLOR_BLOCK, block_color_error, color_error};
 pub use compare::{Comparison, MethodComparison, SIGNIFICANCE, compare};
 pub use dataset::{Dataset, DatasetPicture, Layout};
 pub use detail::{DetailScores, detail_scores};
-pub use evaluate::{EvaluateOptions, Evaluation, REFERENCE_MARGIN, Row, evaluate, evaluate_pair};
+pub use evaluate::{EvaluateOptions, Evaluation, REFERENCE_MARGIN, Row, evaluate};
 pub use gendr_image::{Error, ErrorKind, Result};
 pub use interpolation::{Interpolation, shrink_reference};
-pub use learned::{Dists, Lpips, Weights, learned_metric, learned_metrics};
+pub use learned::{
+    ClipIqa, Dists, Fid, Lpips, Maniqa, Musiq, Topiq, Weights, learned_metric, learned_metrics,
+};
 pub use levels::{Luma, crop_border};
-pub use metric::{Direction, Metric, MetricInfo, Needs, built_in_metric, built_in_metrics};
+pub use metric::{Direction, Metric, MetricInfo, Needs, SetMetric, built_in_metric, built_in_metrics};
 pub use niqe::{Niqe, NiqeModel};
 pub use pairing::{Pair, Pairing, pair_by_name};
 pub use psnr::{PSNR_CEILING, low_resolution_psnr, psnr, psnr_y};

@@ -1,6 +1,6 @@
 //! What a metric is, and the list of those that need no weights.
 
-use gendr_image::{Error, Result};
+use gendr_image::{Error, Planes, Result};
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -40,6 +40,8 @@ pub enum Needs {
     Reference,
     /// The low-resolution input.
     Input,
+    /// The references, all together: the metric scores whole sets.
+    References,
 }
 
 /// All that a reader of a table has to know about a metric.
@@ -80,6 +82,23 @@ pub trait Metric: Send + Sync {
     /// # Errors
     /// Where this picture has none; the message says why.
     fn score(&self, sample: &Sample) -> Result<f64>;
+
+    /// How it scores whole sets, where a single picture has no score.
+    fn of_sets(&self) -> Option<&dyn SetMetric> {
+        None
+    }
+}
+
+/// The Fréchet distance of the features of all outputs from those of all references.
+pub trait SetMetric: Send + Sync {
+    /// Length of a feature vector.
+    fn width(&self) -> usize;
+
+    /// The feature vectors of a picture, one after another.
+    ///
+    /// # Errors
+    /// Where this picture has none; the message says why.
+    fn features(&self, picture: &Planes) -> Result<Vec<f32>>;
 }
 
 /// A metric that is a plain function.

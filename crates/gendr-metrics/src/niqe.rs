@@ -4,10 +4,15 @@ mod features;
 mod gaussian_fit;
 mod symmetric;
 
-use gendr_image::{Error, Planes, Result};
+use std::path::Path;
+
+use gendr_image::{Error, Limits, Planes, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::levels::{Levels, Luma};
+use crate::{
+    levels::{Levels, Luma},
+    pairing::pictures_in,
+};
 use features::{BLOCK, Block, COUNT, Features, blocks};
 
 /// A block serves the fit of a model where its mean local contrast passes this share of the picture's sharpest block.
@@ -77,6 +82,22 @@ impl NiqeModel {
     pub fn published() -> Self {
         serde_json::from_str(include_str!("niqe/pristine.json"))
             .expect("the model shipped with the crate is sound")
+    }
+
+    /// The model in the JSON file at `path`, an object of `mean` and `covariance`, or one fitted on the pictures of the folder at
+    /// `path` ([`NiqeModel::fit`]).
+    ///
+    /// # Errors
+    /// An input error where the file or folder cannot be read or holds no sound model; those of [`NiqeModel::fit`].
+    pub fn open(path: &Path, luma: Luma) -> Result<Self> {
+        if path.is_dir() {
+            let pictures = pictures_in(path)?.into_iter();
+            let colors = pictures.map(|picture| Ok(gendr_image::read(&picture, &Limits::default())?.color));
+            return Self::fit(colors, luma);
+        }
+        let text = gendr_image::read_file(path, &Limits::default())?;
+        serde_json::from_slice(&text)
+            .map_err(|error| Error::input(format!("no NIQE model: {error}")).with_source(error).at(path))
     }
 
     /// Fits a model on pristine pictures, one at a time, with the luma it will be used on. As the authors did, only blocks

@@ -12,7 +12,13 @@ use std::{
 
 use gendr_image::{AtomicFile, Error, ErrorKind, Limits, Result};
 
-use crate::{Comparison, compare::compare, evaluate::Evaluation, metric::MetricInfo, pairing::Pair};
+use crate::{
+    Comparison,
+    compare::compare,
+    evaluate::Evaluation,
+    metric::{MetricInfo, Needs},
+    pairing::Pair,
+};
 use cases::{Case, choose};
 use html::Escaped;
 
@@ -98,12 +104,15 @@ pub fn write_report(folder: &Path, methods: &[ReportMethod<'_>], options: &Repor
 }
 
 fn ranking<'a>(metrics: &'a [MetricInfo], options: &ReportOptions) -> Result<Option<&'a MetricInfo>> {
-    let find = |id: &str| metrics.iter().find(|info| info.id == id);
+    let find = |id: &str| metrics.iter().find(|info| info.id == id && info.needs != Needs::References);
     match &options.ranked_by {
         Some(id) => find(id).map(Some).ok_or_else(|| {
             Error::argument(format!("pictures cannot be ranked by {id}, which was not computed"))
         }),
-        None => Ok(RANKING.iter().find_map(|id| find(id)).or_else(|| metrics.first())),
+        None => {
+            let single = || metrics.iter().find(|info| info.needs != Needs::References);
+            Ok(RANKING.iter().find_map(|id| find(id)).or_else(single))
+        }
     }
 }
 

@@ -151,10 +151,12 @@ mod tests {
             name: format!("picture {index}, \"x\""),
             metrics: [("psnr", 30.0 + index as f64 + offset)].into_iter().collect(),
             notes: if index == 1 { vec!["niqe: too small".to_owned()] } else { Vec::new() },
+            ..Row::default()
         };
         Evaluation {
             metrics: ["psnr", "niqe"].map(|id| *built_in_metric(id).unwrap().info()).to_vec(),
             rows: (0..8).map(row).collect(),
+            ..Evaluation::default()
         }
     }
 

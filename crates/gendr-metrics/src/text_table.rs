@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::{
-    Comparison, Direction, MethodComparison, compare::compare, evaluate::Evaluation, metric::MetricInfo,
+    Comparison, Direction, MethodComparison, Needs, compare::compare, evaluate::Evaluation,
+    metric::MetricInfo,
 };
 
 /// A table for people: for one method a line for each metric with mean, confidence interval, median and extremes; for several a
@@ -24,6 +25,14 @@ fn summaries(evaluation: &Evaluation, metrics: &[MetricInfo]) -> String {
     let titles = ["metric", "mean", "95 % interval", "median", "least", "most", "pictures", "better"];
     let mut lines = vec![titles.map(str::to_owned).to_vec()];
     for info in metrics {
+        if let Some(score) = evaluation.set_scores.get(info.id) {
+            let count = evaluation.rows.iter().filter(|row| row.in_set).count();
+            let mut line = vec![info.id.to_owned(), format!("{score:.*}", info.decimals)];
+            line.extend(["", "", "", ""].map(str::to_owned));
+            line.extend([count.to_string(), better(info.direction).to_owned()]);
+            lines.push(line);
+            continue;
+        }
         let Some(summary) = evaluation.summary(info.id) else { continue };
         let number = |value: f64| format!("{value:.*}", info.decimals);
         let [low, high] = summary.interval.map(number);
@@ -66,12 +75,17 @@ fn place(method: &MethodComparison, metric: &MetricInfo) -> Vec<String> {
             let mean = difference.mean;
             format!("{mean:+.decimals$} ({low:+.decimals$} to {high:+.decimals$}), {p_value}")
         }
-        _ => "best".to_owned(),
+        _ if method.best => "best".to_owned(),
+        _ => String::new(),
+    };
+    let interval = match metric.needs {
+        Needs::References => String::new(),
+        _ => format!("{low:.decimals$} to {high:.decimals$}"),
     };
     vec![
         format!("{mark} {}", method.name),
         format!("{:.decimals$}", method.summary.mean),
-        format!("{low:.decimals$} to {high:.decimals$}"),
+        interval,
         difference,
     ]
 }
@@ -113,11 +127,12 @@ mod tests {
         let row = |(index, &score): (usize, &f64)| Row {
             name: index.to_string(),
             metrics: [("psnr-y", score)].into_iter().collect(),
-            notes: Vec::new(),
+            ..Row::default()
         };
         Evaluation {
             metrics: ["psnr-y", "niqe"].map(|id| *built_in_metric(id).unwrap().info()).to_vec(),
             rows: scores.iter().enumerate().map(row).collect(),
+            ..Evaluation::default()
         }
     }
 

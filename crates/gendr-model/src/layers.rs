@@ -8,7 +8,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use crate::ops::{self, Activation, Moments, Padding};
+use crate::ops::{self, Activation, DenseFeatures, Moments, Padding};
 
 /// Convolution with bias.
 #[derive(Module, Debug)]
@@ -53,9 +53,36 @@ impl Conv2d {
         ops::conv2d(x, self.weight.val(), Some(self.bias.val()), self.stride, padding, Some(activation))
     }
 
-    /// Nearest-neighbour enlargement to `size` (twice as large, or one less), then the convolution (3x3 only).
-    pub fn forward_upsampled(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        ops::upsample_conv2d(x, size, self.weight.val(), Some(self.bias.val()))
+    /// Nearest-neighbour enlargement to `size` (twice as large, or one less), then the convolution (3x3 only) and the activation.
+    pub fn forward_upsampled(
+        &self,
+        x: Tensor<4>,
+        size: [usize; 2],
+        activation: Option<Activation<'_>>,
+    ) -> Tensor<4> {
+        ops::upsample_conv2d(x, size, self.weight.val(), Some(self.bias.val()), activation)
+    }
+
+    /// The convolution times `scale` plus `residual` (a layer of stride 1 that keeps the size).
+    pub fn forward_added(&self, x: Tensor<4>, scale: f64, residual: Tensor<4>) -> Tensor<4> {
+        ops::conv2d_added(x, self.weight.val(), Some(self.bias.val()), scale, residual)
+    }
+
+    /// Appends the convolution of all features so far, rectified with `slope` below zero.
+    pub fn grow(&self, features: DenseFeatures, slope: f64) -> DenseFeatures {
+        features.grow(self.weight.val(), self.bias.val(), slope)
+    }
+
+    /// The layer that adds `shift` `[1, out, 1, 1]` too; not for training, gradients of the bias end here.
+    pub(crate) fn shifted(&self, shift: Tensor<4>) -> Self {
+        let bias = self.bias.val();
+        let shift = shift.reshape([bias.dims()[0]]);
+        Self { bias: Param::from_tensor(bias + shift), ..self.clone() }
+    }
+
+    /// Channels in.
+    pub(crate) fn in_channels(&self) -> usize {
+        self.weight.lazy_shape()[1]
     }
 
     /// Rows and columns of zeros on each side.
@@ -93,6 +120,11 @@ impl Linear {
     /// `[..., in]` to `[..., out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         ops::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+    }
+
+    /// The layer plus `residual`.
+    pub fn forward_added<const D: usize>(&self, x: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
+        ops::linear_added(x, self.weight.val(), self.bias.as_ref().map(Param::val), residual)
     }
 
     /// The layer followed by the gating of GEGLU: `[n, tokens, in]` to `[n, tokens, out / 2]`.

@@ -28,6 +28,7 @@ pub use autoencoder_kl::{
 };
 pub use compact::{CompactConfig, SrvggNetCompact};
 pub use error::{Error, ErrorKind, Result};
+pub use gendr_weights::{ElementType, Safetensors, StoredTensor};
 pub use guided_pass::{GuidedPass, GuidedStatistics};
 pub use layers::{Conv2d, GroupNorm, LayerNorm, Linear, PRelu};
 pub use model_folder::{
@@ -37,7 +38,7 @@ pub use model_folder::{
 pub use one_step::{AdcModel, LatentModel, OneStep, PixModel, PromptedUnet, RestorationModel};
 pub use parameters::{
     NamedMapper, NamedVisitor, TensorSource, draw as draw_parameter, for_each_parameter, initialize,
-    load_into, map_named, names_and_shapes, parameter_count, visit_named,
+    load_into, map_named, names_and_shapes, parameter_bytes, parameter_count, visit_named,
 };
 pub use pass::{Counted, NormStatistics, Observer, Pass};
 pub use pix::{PadGuidance, PixConfig, PixOutput};
@@ -45,6 +46,4 @@ pub use rrdb::{RrdbConfig, RrdbNet};
 pub use segments::{Segment, Segmented, Skip};
 pub use tiles::{TileWindow, join_tiles};
 pub use unet::{Conditioning, PerLevel, Unet, UnetConfig, UnetParts};
-pub use weights::{
-    ElementType, Lora, Precision, Safetensors, SafetensorsWriter, StoredTensor, Weights, save_parameters,
-};
+pub use weights::{Lora, Precision, SafetensorsWriter, ToTensorData, Weights, save_parameters};

@@ -13,6 +13,7 @@
 //! `gendr.json`, with the configurations of the networks in it. Real-ESRGAN's networks are one file of their own
 //! tensors, with or without description.
 
+mod content_hash;
 mod description;
 mod info;
 mod init;
@@ -27,12 +28,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use gendr_weights::Safetensors;
 
 use crate::{
     autoencoder_kl::AutoencoderKlConfig,
     error::{Error, Result},
     unet::UnetConfig,
-    weights::{Lora, Safetensors, Weights, weight_file},
+    weights::{Lora, Weights, weight_file},
 };
 
 pub use self::{

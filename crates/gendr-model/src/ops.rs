@@ -11,8 +11,9 @@ use burn::{
     tensor::{Tensor, activation, module, ops::ConvOptions},
 };
 use cpu::{
-    AttentionKernels, ConvKernels, FusedConvKernels, FusedLinearKernels, GroupNormKernels, LayerNormKernels,
-    LinearKernels, MomentKernels, RectifierKernels,
+    AddedConvKernels, AttentionKernels, ConvKernels, ConvSettings, FusedConvKernels, FusedLinearKernels,
+    GroupNormKernels, LayerNormKernels, LinearKernels, MomentKernels, Rearrangement, RearrangementKernels,
+    RectifierKernels, WideningKernels,
 };
 pub use gendr_kernels::Padding;
 use gendr_kernels::Rectifier;
@@ -35,6 +36,18 @@ pub enum Activation<'a> {
     },
 }
 
+impl Activation<'_> {
+    fn apply(self, y: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::LeakyRelu { slope } => activation::leaky_relu(y, slope),
+            Self::PRelu { slopes } => {
+                let slopes = widen(slopes.clone(), &y);
+                activation::prelu(y, slopes)
+            }
+        }
+    }
+}
+
 /// Convolution of `[n, in, h, w]` with `weight` `[out, in, kh, kw]`, zero padding, then the activation:
 /// `[n, out, (h + top + bottom - kh) / stride + 1, (w + left + right - kw) / stride + 1]`.
 pub fn conv2d(
@@ -49,14 +62,8 @@ pub fn conv2d(
     let bias = bias.map(|bias| widen(bias, &x));
     let square = weight.dims()[2] == weight.dims()[3];
     if let Some(activation) = activation.filter(|_| square && cpu::takes_fused(&x)) {
-        let slopes = match activation {
-            Activation::LeakyRelu { slope } => Tensor::full([1], slope, &x.device()),
-            Activation::PRelu { slopes } => widen(slopes.clone(), &x),
-        };
-        let bias = bias_or_zeros(bias, &weight).into_dispatch();
-        let [x, weight] = [x, weight].map(Tensor::into_dispatch);
-        let y = Dispatch::kernel_conv2d_rectified(x, weight, bias, slopes.into_dispatch(), stride, padding);
-        return Tensor::from_dispatch(y);
+        let settings = ConvSettings { stride, padding, enlarged: None };
+        return conv2d_rectified(x, weight, bias, activation, settings);
     }
     let y = if square && cpu::takes(&x) {
         let bias = bias_or_zeros(bias, &weight).into_dispatch();
@@ -67,29 +74,122 @@ pub fn conv2d(
         module::conv2d(x, weight, bias, ConvOptions::new_with_padding([stride, stride], pads, [1, 1], 1))
     };
     match activation {
+        Some(activation) => activation.apply(y),
         None => y,
-        Some(Activation::LeakyRelu { slope }) => activation::leaky_relu(y, slope),
-        Some(Activation::PRelu { slopes }) => {
-            let slopes = widen(slopes.clone(), &y);
-            activation::prelu(y, slopes)
-        }
     }
 }
 
+/// The convolution of a CPU tensor without gradients, with its activation.
+fn conv2d_rectified(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    activation: Activation<'_>,
+    settings: ConvSettings,
+) -> Tensor<4> {
+    let slopes = match activation {
+        Activation::LeakyRelu { slope } => Tensor::full([1], slope, &x.device()),
+        Activation::PRelu { slopes } => widen(slopes.clone(), &x),
+    };
+    let bias = bias_or_zeros(bias, &weight).into_dispatch();
+    let [x, weight] = [x, weight].map(Tensor::into_dispatch);
+    let y = Dispatch::kernel_conv2d_rectified(x, weight, bias, slopes.into_dispatch(), settings);
+    Tensor::from_dispatch(y)
+}
+
+/// A convolution of stride 1 that keeps the size (zero padding), times `scale`, plus `residual`.
+pub fn conv2d_added(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    scale: f64,
+    residual: Tensor<4>,
+) -> Tensor<4> {
+    let [_, _, kernel, columns] = weight.dims();
+    let padding = Padding::all(kernel / 2);
+    if kernel == columns && (cpu::takes_fused(&x) || cpu::takes(&x) && scale == 1.0) {
+        let weight = widen(weight, &x);
+        let bias = bias_or_zeros(bias.map(|bias| widen(bias, &x)), &weight).into_dispatch();
+        let [x, weight, residual] = [x, weight, residual].map(Tensor::into_dispatch);
+        let settings = ConvSettings { stride: 1, padding, enlarged: None };
+        let y = Dispatch::kernel_conv2d_added(x, weight, bias, residual, scale as f32, settings);
+        return Tensor::from_dispatch(y);
+    }
+    let y = conv2d(x, weight, bias, 1, padding, None);
+    if scale == 1.0 { residual + y } else { residual + y.mul_scalar(scale) }
+}
+
 /// Nearest-neighbour enlargement of `[n, in, h, w]` to `size` (twice the height and width, or one less), then a 3x3
-/// convolution with one row and column of zeros on each side.
+/// convolution with one row and column of zeros on each side, then the activation.
 pub fn upsample_conv2d(
     x: Tensor<4>,
     size: [usize; 2],
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
+    activation: Option<Activation<'_>>,
 ) -> Tensor<4> {
-    conv2d(upsample_nearest(x, size), weight, bias, 1, Padding::all(1), None)
+    if cpu::takes_fused(&x) {
+        let settings = ConvSettings { stride: 1, padding: Padding::all(1), enlarged: Some(size) };
+        let (weight, bias) = (widen(weight, &x), bias.map(|bias| widen(bias, &x)));
+        let activation = activation.unwrap_or(Activation::LeakyRelu { slope: 1.0 });
+        return conv2d_rectified(x, weight, bias, activation, settings);
+    }
+    conv2d(upsample_nearest(x, size), weight, bias, 1, Padding::all(1), activation)
+}
+
+/// Features that each convolution of a dense block adds to: `[n, c, h, w]`.
+#[derive(Clone, Debug)]
+pub struct DenseFeatures {
+    /// The first `channels` of its channels are filled.
+    x: Tensor<4>,
+    channels: usize,
+    /// Whether `x` has room for all channels from the start.
+    has_room: bool,
+}
+
+impl DenseFeatures {
+    /// The features `x` of a block that will have `most` channels.
+    pub fn new(x: Tensor<4>, most: usize) -> Self {
+        let [n, channels, _, _] = x.dims();
+        let has_room = n == 1 && cpu::takes_fused(&x);
+        let x = match has_room {
+            true => Tensor::from_dispatch(Dispatch::kernel_widen(x.into_dispatch(), most)),
+            false => x,
+        };
+        Self { x, channels, has_room }
+    }
+
+    /// Appends the convolution of all features so far (stride 1, zero padding), rectified.
+    #[must_use]
+    pub fn grow(self, weight: Tensor<4>, bias: Tensor<1>, slope: f64) -> Self {
+        let [out, channels, kernel, _] = weight.dims();
+        if !self.has_room {
+            let activation = Some(Activation::LeakyRelu { slope });
+            let grown = conv2d(self.x.clone(), weight, Some(bias), 1, Padding::all(kernel / 2), activation);
+            return Self {
+                x: Tensor::cat(vec![self.x, grown], 1),
+                channels: channels + out,
+                has_room: false,
+            };
+        }
+        let slopes = Tensor::<1>::full([1], slope, &self.x.device()).into_dispatch();
+        let (weight, bias) = (widen(weight, &self.x).into_dispatch(), widen(bias, &self.x).into_dispatch());
+        let x = Dispatch::kernel_conv2d_grown(self.x.into_dispatch(), weight, bias, slopes);
+        Self { x: Tensor::from_dispatch(x), channels: channels + out, has_room: true }
+    }
+
+    /// All features.
+    pub fn into_tensor(self) -> Tensor<4> {
+        self.x.narrow(1, 0, self.channels)
+    }
 }
 
 /// Nearest-neighbour enlargement of `[n, c, h, w]` to `size`, which is twice the height and width, or one less each
 /// (the size a stride-2 convolution came from).
 pub fn upsample_nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    if cpu::takes(&x) {
+        return rearranged(x, Rearrangement::Enlarge(size));
+    }
     let [n, c, h, w] = x.dims();
     let doubled = x.reshape([n, c, h, 1, w, 1]).expand([n, c, h, 2, w, 2]).reshape([n, c, 2 * h, 2 * w]);
     if size == [2 * h, 2 * w] { doubled } else { doubled.narrow(2, 0, size[0]).narrow(3, 0, size[1]) }
@@ -108,6 +208,22 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         ));
     }
     module::linear(x, weight.transpose(), bias)
+}
+
+/// [`linear`] plus `residual`.
+pub fn linear_added<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    residual: Tensor<D>,
+) -> Tensor<D> {
+    if !cpu::takes_fused(&x) {
+        return residual + linear(x, weight, bias);
+    }
+    let weight = widen(weight, &x);
+    let bias = bias_or_zeros(bias.map(|bias| widen(bias, &x)), &weight).into_dispatch();
+    let [x, residual] = [x, residual].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::kernel_linear_added(x, weight.into_dispatch(), bias, residual))
 }
 
 /// A linear layer to twice `c` channels, then value · gelu(gate) of its two halves (GEGLU):
@@ -250,6 +366,9 @@ pub fn gelu_erf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// Each square of `factor`² pixels becomes `factor`² channels: `[n, c, h, w]` to `[n, c·f², h/f, w/f]`, channel
 /// `c·f² + row·f + column` as in PyTorch.
 pub fn pixel_unshuffle(x: Tensor<4>, factor: usize) -> Tensor<4> {
+    if cpu::takes(&x) {
+        return rearranged(x, Rearrangement::PixelsToChannels(factor));
+    }
     let [n, c, h, w] = x.dims();
     let (h, w) = (h / factor, w / factor);
     x.reshape([n, c, h, factor, w, factor]).permute([0, 1, 3, 5, 2, 4]).reshape([
@@ -262,6 +381,9 @@ pub fn pixel_unshuffle(x: Tensor<4>, factor: usize) -> Tensor<4> {
 
 /// The inverse of [`pixel_unshuffle`]: `[n, c·f², h, w]` to `[n, c, h·f, w·f]`.
 pub fn pixel_shuffle(x: Tensor<4>, factor: usize) -> Tensor<4> {
+    if cpu::takes(&x) {
+        return rearranged(x, Rearrangement::ChannelsToPixels(factor));
+    }
     let [n, c, h, w] = x.dims();
     let c = c / (factor * factor);
     x.reshape([n, c, factor, factor, h, w]).permute([0, 1, 4, 2, 5, 3]).reshape([
@@ -270,6 +392,10 @@ pub fn pixel_shuffle(x: Tensor<4>, factor: usize) -> Tensor<4> {
         h * factor,
         w * factor,
     ])
+}
+
+fn rearranged(x: Tensor<4>, rearrangement: Rearrangement) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::kernel_rearrange(x.into_dispatch(), rearrangement))
 }
 
 /// The two halves of `x` along `axis`.
@@ -286,5 +412,11 @@ fn bias_or_zeros<const D: usize>(bias: Option<Tensor<1>>, weight: &Tensor<D>) ->
 /// `parameter` in the number type of `like`.
 fn widen<const D: usize, const E: usize>(parameter: Tensor<D>, like: &Tensor<E>) -> Tensor<D> {
     let dtype = like.dtype();
-    if parameter.dtype() == dtype { parameter } else { parameter.cast(dtype) }
+    if parameter.dtype() == dtype {
+        parameter
+    } else if cpu::takes_fused(like) {
+        Tensor::from_dispatch(Dispatch::kernel_widen_values(parameter.into_dispatch()))
+    } else {
+        parameter.cast(dtype)
+    }
 }

@@ -57,6 +57,13 @@ pub fn parameter_count<M: Module>(module: &M) -> usize {
     module.num_params()
 }
 
+/// Bytes that the parameters take in memory, in the number types that they were loaded in.
+pub fn parameter_bytes<M: Module>(module: &M) -> u64 {
+    let mut sum = Bytes(0);
+    visit_named(module, &mut sum);
+    sum.0
+}
+
 /// Fills every parameter of `module` from `source`.
 ///
 /// # Errors
@@ -161,6 +168,15 @@ impl<T: NamedMapper> ModuleMapper for Walk<'_, T> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         self.inner.map(&self.path.name(), param)
+    }
+}
+
+struct Bytes(u64);
+
+impl NamedVisitor for Bytes {
+    fn visit<const D: usize>(&mut self, _: &str, param: &Param<Tensor<D>>) {
+        let value = if param.is_initialized() { param.val().dtype().size() } else { size_of::<f32>() };
+        self.0 += (param.lazy_shape().num_elements() * value) as u64;
     }
 }
 

@@ -115,6 +115,21 @@ impl<'a> Pass<'a> {
         self.over_tiles(x, conv, Window::same(conv), |x| norm.apply(x, moments.as_ref(), true))
     }
 
+    /// Norm, SiLU, convolution of stride 1, plus `residual`.
+    pub(crate) fn norm_silu_conv_added(
+        &mut self,
+        x: Tensor<4>,
+        norm: &GroupNorm,
+        conv: &Conv2d,
+        residual: Tensor<4>,
+    ) -> Tensor<4> {
+        if self.tile.is_some() {
+            return residual + self.norm_silu_conv(x, norm, conv);
+        }
+        let moments = self.moments(&x, norm);
+        conv.forward_added(norm.apply(x, moments.as_ref(), true), 1.0, residual)
+    }
+
     /// The norm, SiLU and convolution that end a network; the observer sees the norm's output as `name`.
     pub(crate) fn last(&mut self, x: Tensor<4>, norm: &GroupNorm, conv: &Conv2d, name: &str) -> Tensor<4> {
         if self.observer.is_none() {
@@ -139,7 +154,7 @@ impl<'a> Pass<'a> {
     /// Twice the size by nearest neighbour, then a 3x3 convolution.
     pub(crate) fn upsample(&mut self, x: Tensor<4>, conv: &Conv2d) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
-        let Some(tile) = self.tile else { return conv.forward_upsampled(x, [2 * h, 2 * w]) };
+        let Some(tile) = self.tile else { return conv.forward_upsampled(x, [2 * h, 2 * w], None) };
         // A tile of the input with one more pixel on each side; of its enlargement that pixel's outer half is cut off.
         let mut canvas = Canvas::default();
         for [rows, columns] in tiles([2 * h, 2 * w], tile) {
@@ -147,7 +162,7 @@ impl<'a> Pass<'a> {
             let below = (rows.end.div_ceil(2) + 1).min(h);
             let right = (columns.end.div_ceil(2) + 1).min(w);
             let part = x.clone().narrow(2, above, below - above).narrow(3, left, right - left);
-            let part = conv.forward_upsampled(part, [2 * (below - above), 2 * (right - left)]);
+            let part = conv.forward_upsampled(part, [2 * (below - above), 2 * (right - left)], None);
             let part = part.narrow(2, rows.start - 2 * above, rows.len());
             let part = part.narrow(3, columns.start - 2 * left, columns.len());
             canvas.put(part, [2 * h, 2 * w], [rows, columns]);

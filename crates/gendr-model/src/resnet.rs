@@ -61,16 +61,18 @@ impl ResnetBlock {
 
     /// `[n, in, h, w]` to `[n, out, h, w]`.
     pub(crate) fn forward(&self, x: Tensor<4>, time_shift: Option<&Tensor<4>>, pass: &mut Pass) -> Tensor<4> {
-        let mut hidden = pass.norm_silu_conv(x.clone(), &self.norm1, &self.conv1);
-        if let Some(shift) = time_shift {
+        let folded = time_shift.filter(|shift| shift.dims()[0] == 1 && !x.device().is_autodiff());
+        let conv1 = folded.map(|shift| self.conv1.shifted(shift.clone()));
+        let mut hidden = pass.norm_silu_conv(x.clone(), &self.norm1, conv1.as_ref().unwrap_or(&self.conv1));
+        if let Some(shift) = time_shift.filter(|_| conv1.is_none()) {
             hidden = hidden + shift.clone();
         }
-        let hidden = pass.norm_silu_conv(hidden, &self.norm2, &self.conv2);
+        // The shortcut comes first, to let go of the input before the second convolution.
         let shortcut = match &self.conv_shortcut {
             Some(conv) => pass.conv(x, conv),
             None => x,
         };
-        shortcut + hidden
+        pass.norm_silu_conv_added(hidden, &self.norm2, &self.conv2, shortcut)
     }
 
     /// Multiply-adds on `positions` pixels, the time projection included.

@@ -7,11 +7,13 @@ use crate::{
     config::{MAX_DEPTH, MAX_WIDTH},
     error::{Error, Result},
     layers::Conv2d,
-    ops::Activation,
+    ops::{Activation, DenseFeatures},
 };
 
 /// The rectifier after every inner convolution.
-const LEAKY: Activation<'_> = Activation::LeakyRelu { slope: 0.2 };
+const LEAKY: Activation<'_> = Activation::LeakyRelu { slope: SLOPE };
+/// Its slope below zero.
+const SLOPE: f64 = 0.2;
 /// Share of a block's result that is added to its input.
 const RESIDUAL: f64 = 0.2;
 
@@ -78,7 +80,7 @@ impl RrdbNet {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let first = self.conv_first.forward(x);
         let body = self.body.iter().fold(first.clone(), |x, block| block.forward(x));
-        let x = self.conv_body.forward(body) + first;
+        let x = self.conv_body.forward_added(body, 1.0, first);
         let x = twice(x, &self.conv_up1);
         let x = twice(x, &self.conv_up2);
         self.conv_last.forward(self.conv_hr.forward_activated(x, LEAKY))
@@ -106,7 +108,7 @@ impl RrdbNet {
 
 fn twice(x: Tensor<4>, conv: &Conv2d) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
-    burn::tensor::activation::leaky_relu(conv.forward_upsampled(x, [2 * height, 2 * width]), 0.2)
+    conv.forward_upsampled(x, [2 * height, 2 * width], Some(LEAKY))
 }
 
 #[derive(Module, Debug)]
@@ -155,11 +157,10 @@ impl ResidualDense {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut all = x.clone();
-        for conv in [&self.conv1, &self.conv2, &self.conv3, &self.conv4] {
-            let grown = conv.forward_activated(all.clone(), LEAKY);
-            all = Tensor::cat(vec![all, grown], 1);
-        }
-        self.conv5.forward(all).mul_scalar(RESIDUAL) + x
+        let most = self.conv5.in_channels();
+        let features = [&self.conv1, &self.conv2, &self.conv3, &self.conv4]
+            .into_iter()
+            .fold(DenseFeatures::new(x.clone(), most), |features, conv| conv.grow(features, SLOPE));
+        self.conv5.forward_added(features.into_tensor(), RESIDUAL, x)
     }
 }

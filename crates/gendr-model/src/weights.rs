@@ -1,15 +1,11 @@
-//! Tensors in files: safetensors and torch pickles in, safetensors out, LoRA merged on the way.
+//! The tensors of networks: from files of any kind, LoRA merged on the way, and into safetensors.
 
 mod atomic_file;
 mod diffusers_folder;
 mod lora;
 mod old_names;
-mod pickle;
-mod safetensors;
 mod safetensors_writer;
-mod stored_tensor;
-mod torch_file;
-mod zip_archive;
+mod tensor_data;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,11 +17,9 @@ use burn::{
     tensor::{Tensor, TensorData},
 };
 use bytes::Bytes;
+use gendr_weights::{StoredTensor, shown, without_prefix};
 
-use self::{
-    lora::{LowRank, Update},
-    stored_tensor::shown,
-};
+use self::lora::{LowRank, Update};
 use crate::{
     error::{Error, Result},
     parameters::{NamedMapper, fill, for_each_parameter, map_named, names_and_shapes},
@@ -34,17 +28,10 @@ use crate::{
 pub(crate) use atomic_file::temporary_path;
 pub(crate) use diffusers_folder::weight_file;
 pub use lora::Lora;
-pub use safetensors::Safetensors;
-pub(crate) use safetensors::stored_hash;
 pub(crate) use safetensors_writer::values_hash;
 pub use safetensors_writer::{Precision, SafetensorsWriter, save_parameters};
-pub use stored_tensor::{ElementType, StoredTensor};
-
-/// Endings of the files that `torch.save` writes.
-const TORCH_ENDINGS: [&str; 5] = ["pth", "pt", "bin", "pkl", "ckpt"];
-
-/// Where training code keeps the tensors inside its checkpoints; an average comes before what it averages.
-const CHECKPOINT_PARTS: [&str; 4] = ["params_ema.", "params.", "state_dict.", "model."];
+pub use tensor_data::ToTensorData;
+use tensor_data::hash_tensor;
 
 /// Tensors by name, from one file or several, ready to fill networks. Values stay in the mapped files until a network
 /// asks for them.
@@ -73,17 +60,9 @@ impl Weights {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for other files and element types. The message ends
     /// with the path.
     pub fn open(path: &Path) -> Result<Self> {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let tensors = match ending {
-            "safetensors" => Safetensors::open(path)?.into_tensors(),
-            "json" => diffusers_folder::open_shards(path)?,
-            _ if TORCH_ENDINGS.contains(&ending) => unwrap_checkpoint(torch_file::open(path)?),
-            _ => {
-                return Err(Error::unsupported("no weight file by its ending").in_file(path).with_hint(
-                    "weights are read from .safetensors, .safetensors.index.json, .pth, .pt, .bin, .pkl and .ckpt",
-                ));
-            }
-        };
+        let is_index = path.extension().is_some_and(|ending| ending == "json");
+        let tensors =
+            if is_index { diffusers_folder::open_shards(path)? } else { gendr_weights::open_network(path)? };
         Self::new(tensors, path)
     }
 
@@ -92,7 +71,7 @@ impl Weights {
     /// # Errors
     /// As [`Weights::open`], without a path.
     pub fn parse_torch(file: &Bytes) -> Result<Self> {
-        Self::new(unwrap_checkpoint(torch_file::parse(file)?), Path::new("memory"))
+        Self::new(gendr_weights::parse_torch_network(file)?, Path::new("memory"))
     }
 
     /// Tensors from anywhere; `file` is what errors call the place.
@@ -134,6 +113,18 @@ impl Weights {
         &self.tensors
     }
 
+    /// Hashes names, element types, shapes and values of the tensors, and what LoRA adds.
+    pub(crate) fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        for (name, tensor) in &self.tensors {
+            hasher.update(format!("\n{name} ").as_bytes());
+            hash_tensor(tensor, hasher);
+        }
+        for (name, updates) in &self.updates {
+            hasher.update(format!("\n{name} ").as_bytes());
+            updates.iter().for_each(|update| update.hash_into(hasher));
+        }
+    }
+
     /// The same tensors; errors say they come from `file`.
     #[must_use]
     pub(crate) fn at(mut self, file: &Path) -> Self {
@@ -155,8 +146,8 @@ impl Weights {
     #[must_use]
     pub fn part(&self, prefix: &str) -> Self {
         Self {
-            tensors: strip(&self.tensors, prefix),
-            updates: strip(&self.updates, prefix),
+            tensors: without_prefix(&self.tensors, prefix),
+            updates: without_prefix(&self.updates, prefix),
             file: self.file.clone(),
             prefix: format!("{}{prefix}", self.prefix),
         }
@@ -223,17 +214,29 @@ impl Weights {
     /// [`ErrorKind::Input`](crate::ErrorKind::Input) when there is no such tensor or a value is NaN or infinite,
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when it is not f32, f16 or bf16.
     pub fn values(&self, name: &str) -> Result<TensorData> {
-        let full_name = self.full_name(name);
-        let tensor = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| Error::input(format!("tensor {full_name} is missing")).in_file(&self.file))?;
         let in_file = |error: Error| error.in_file(&self.file);
-        let stored = tensor.to_f32(&full_name).map_err(in_file)?;
+        let stored = self.stored(name)?.to_f32(&self.full_name(name)).map_err(in_file)?;
         match self.updates.get(name) {
             None => Ok(stored),
             Some(updates) => lora::merge(stored, updates).map_err(in_file),
         }
+    }
+
+    fn stored(&self, name: &str) -> Result<&StoredTensor> {
+        let missing =
+            || Error::input(format!("tensor {} is missing", self.full_name(name))).in_file(&self.file);
+        self.tensors.get(name).ok_or_else(missing)
+    }
+
+    /// The values of a tensor of [`Weights::check`]ed shape as networks hold them: half precision without LoRA stays half.
+    fn network_values(&self, name: &str, shape: &[usize]) -> Result<TensorData> {
+        if self.updates.contains_key(name) {
+            return self.shaped_values(name, shape);
+        }
+        let values = self.stored(name)?.to_network(&self.full_name(name));
+        let values = values.map_err(|error| error.in_file(&self.file))?;
+        let dtype = values.dtype();
+        Ok(TensorData::from_bytes(values.into_bytes(), shape.to_vec(), dtype))
     }
 
     /// The values of a tensor of [`Weights::check`]ed shape, in the shape the network needs.
@@ -316,7 +319,7 @@ impl<F: Fn(&str) -> bool> NamedMapper for Filler<'_, F> {
         if self.result.is_err() || !(self.used)(name) {
             return param;
         }
-        match self.weights.shaped_values(name, &param.lazy_shape()) {
+        match self.weights.network_values(name, &param.lazy_shape()) {
             Ok(values) => fill(param, values),
             Err(error) => {
                 self.result = Err(error);
@@ -330,20 +333,4 @@ impl<F: Fn(&str) -> bool> NamedMapper for Filler<'_, F> {
 fn same_values(a: &[usize], b: &[usize]) -> bool {
     let core = |shape: &[usize]| shape.iter().rposition(|&size| size != 1).map_or(0, |last| last + 1);
     a[..core(a)] == b[..core(b)]
-}
-
-fn strip<T: Clone>(named: &BTreeMap<String, T>, prefix: &str) -> BTreeMap<String, T> {
-    named
-        .range(prefix.to_owned()..)
-        .map_while(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone())))
-        .collect()
-}
-
-/// The network inside a training checkpoint, where it is kept apart.
-fn unwrap_checkpoint(tensors: BTreeMap<String, StoredTensor>) -> BTreeMap<String, StoredTensor> {
-    CHECKPOINT_PARTS
-        .iter()
-        .map(|part| strip(&tensors, part))
-        .find(|network| !network.is_empty())
-        .unwrap_or(tensors)
 }

@@ -1,5 +1,7 @@
 //! Exponential moving average of weights: what is validated and exported.
 
+use rayon::prelude::*;
+
 /// The decay for call `call` (counted from 1) of an average that warms up: 0 at first, then
 /// `min(decay, call / (9 + call))`, so that the first weights are soon forgotten.
 pub fn warm_decay(decay: f64, call: u64) -> f64 {
@@ -14,9 +16,10 @@ pub fn half_life_decay(half_life: f64, batch: f64) -> f64 {
 /// `average <- decay average + (1 - decay) weights`.
 pub fn update_average<'a>(average: &mut [Vec<f32>], weights: impl Iterator<Item = &'a Vec<f32>>, decay: f64) {
     let (keep, take) = (decay as f32, (1.0 - decay) as f32);
-    for (average, weights) in average.iter_mut().zip(weights) {
+    let all: Vec<_> = average.iter_mut().zip(weights).collect();
+    all.into_par_iter().for_each(|(average, weights)| {
         for (mean, value) in average.iter_mut().zip(weights) {
             *mean = keep * *mean + take * value;
         }
-    }
+    });
 }

@@ -3,7 +3,7 @@
 use crate::{Result, pairs::Teacher};
 use burn::tensor::{Device, Tensor, TensorData};
 use gendr_image::Planes;
-use gendr_model::{RrdbConfig, RrdbNet, Safetensors, StoredTensor, TensorSource, load_into};
+use gendr_model::{RrdbConfig, RrdbNet, Safetensors, StoredTensor, TensorSource, ToTensorData, load_into};
 use std::{collections::BTreeMap, path::Path};
 
 /// Crops restored at once: enough to keep the processor busy, few enough to stay out of memory's way.

@@ -1,5 +1,11 @@
 //! Which files are restored, and where each result goes: decided in full before the first one is read.
 
+mod budget;
+mod journal;
+mod leftovers;
+mod patterns;
+mod run;
+mod shard;
 mod walk;
 
 use std::{
@@ -9,6 +15,11 @@ use std::{
 };
 
 use gendr_image::OutputFormat;
+
+pub use journal::JOURNAL;
+pub use patterns::Patterns;
+pub use run::{BatchObserver, BatchOptions, Outcome, Summary};
+pub use shard::Shard;
 
 use crate::{Error, Result};
 
@@ -39,6 +50,8 @@ pub struct Job {
     pub output: Output,
     /// The format of the result.
     pub format: OutputFormat,
+    /// The folder of the batch that the result belongs to, where the journal is kept; none for a result on its own.
+    pub root: Option<PathBuf>,
 }
 
 /// How results are named.
@@ -52,6 +65,8 @@ pub struct Naming {
     pub suffix: String,
     /// Whether folders inside folders are entered.
     pub recursive: bool,
+    /// Which files of folders are taken.
+    pub patterns: Patterns,
 }
 
 /// Plans the results of `inputs`: files, folders and `-` for standard input, in the order given, folders sorted by name.
@@ -69,15 +84,15 @@ pub fn plan(inputs: &[PathBuf], naming: &Naming) -> Result<Vec<Job>> {
     let target = Target::of(naming, several)?;
     for input in inputs {
         if input.as_os_str() == "-" {
-            jobs.push(job(Input::Stdin, Path::new("stdin"), &target, naming)?);
+            jobs.push(job(Input::Stdin, Path::new("stdin"), &target, naming, several)?);
         } else if input.is_dir() {
             let target = target.for_folder(input, naming)?;
-            for inside in walk::pictures(input, naming.recursive, target.folder())? {
-                jobs.push(job(Input::File(input.join(&inside)), &inside, &target, naming)?);
+            for inside in walk::pictures(input, naming, target.folder())? {
+                jobs.push(job(Input::File(input.join(&inside)), &inside, &target, naming, several)?);
             }
         } else {
             let name = input.file_name().ok_or_else(|| Error::argument("not a file").with_path(input))?;
-            jobs.push(job(Input::File(input.clone()), Path::new(name), &target, naming)?);
+            jobs.push(job(Input::File(input.clone()), Path::new(name), &target, naming, several)?);
         }
     }
     refuse_collisions(&jobs)?;
@@ -138,8 +153,9 @@ impl Target {
     }
 }
 
-/// Names the result of `input`; `name` is its path inside the folder that was given, or its file name.
-fn job(input: Input, name: &Path, target: &Target, naming: &Naming) -> Result<Job> {
+/// Names the result of `input`; `name` is its path inside the folder that was given, or its file name. One of `several`
+/// belongs to a batch.
+fn job(input: Input, name: &Path, target: &Target, naming: &Naming, several: bool) -> Result<Job> {
     let format = naming.format.or_else(|| format_of(name)).unwrap_or(OutputFormat::Png);
     let renamed = |stem: PathBuf| renamed(&stem, name, format);
     let (output, format) = match (target, &input) {
@@ -151,7 +167,8 @@ fn job(input: Input, name: &Path, target: &Target, naming: &Naming) -> Result<Jo
         (Target::Folder(folder), _) => (Output::File(folder.join(renamed(name.with_extension("")))), format),
         (Target::File(path), _) => (Output::File(path.clone()), named_format(path, naming.format)?),
     };
-    Ok(Job { input, output, format })
+    let root = target.folder().filter(|_| several).map(Path::to_owned);
+    Ok(Job { input, output, format, root })
 }
 
 /// `stem` with the extension of `name` where that fits the format, else the format's own.
@@ -218,6 +235,19 @@ fn refuse_collisions(jobs: &[Job]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+impl Job {
+    /// The result's path in its batch, with `/` between its parts on every system; or its name where it has no batch.
+    pub(crate) fn name(&self) -> String {
+        let Output::File(path) = &self.output else { return self.output.to_string() };
+        let inside = self.root.as_ref().and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path);
+        let parts = inside.components().map(|part| match part.as_os_str().to_str() {
+            Some(text) => text.to_owned(),
+            None => part.as_os_str().as_encoded_bytes().escape_ascii().to_string(),
+        });
+        parts.collect::<Vec<_>>().join("/")
+    }
 }
 
 impl Input {

@@ -109,6 +109,11 @@ impl Error {
         self.kind
     }
 
+    /// What went wrong, without the file.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What the user may do about it.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()

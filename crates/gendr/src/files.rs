@@ -10,7 +10,7 @@ use gendr_image::{
     Depth, EncodeOptions, Limits, Notice, Picture, Strip, decode, encode, read_file, write_atomic,
 };
 
-use crate::{CancelFlag, Error, Input, Job, Observer, Output, RestoreOptions, Restored, Restorer, Result};
+use crate::{BeforeAfter, Error, Input, Job, Output, Result};
 
 /// What becomes of files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,20 +25,40 @@ pub struct FileOptions {
     pub overwrite: bool,
     /// What reading one picture may cost.
     pub limits: Limits,
+    /// Whether, and how, input and result are shown together beside the result.
+    pub before_after: Option<BeforeAfter>,
+    /// Whether the result is compared with its input: the number goes into the recipe, a heat map beside the result.
+    pub consistency: bool,
+    /// Fails a picture whose worst region drifts further than this from its input, `0..=1`; see [`Drift`](crate::Drift).
+    pub max_drift: Option<f64>,
+}
+
+/// A result that was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What the format could not hold.
+    pub notices: Vec<Notice>,
+    /// BLAKE3 of the file's content, in hexadecimal.
+    pub blake3: String,
 }
 
 impl FileOptions {
     /// Checks what can be checked without a picture.
     ///
     /// # Errors
-    /// An argument error for a quality outside `1..=100`.
+    /// An argument error for a quality outside `1..=100` or a drift outside `0..=1`.
     pub fn validate(&self) -> Result<()> {
-        match self.quality {
-            Some(quality) if !(1..=100).contains(&quality) => {
-                Err(Error::argument(format!("the quality must be from 1 to 100, not {quality}")))
-            }
-            _ => Ok(()),
+        if let Some(quality) = self.quality
+            && !(1..=100).contains(&quality)
+        {
+            return Err(Error::argument(format!("the quality must be from 1 to 100, not {quality}")));
         }
+        if let Some(drift) = self.max_drift
+            && !(0.0..=1.0).contains(&drift)
+        {
+            return Err(Error::argument(format!("the largest drift must be from 0 to 1, not {drift}")));
+        }
+        Ok(())
     }
 }
 
@@ -49,13 +69,44 @@ impl Job {
     /// An argument error, unless `options` allow to replace it.
     pub fn check_output(&self, options: &FileOptions) -> Result<()> {
         match &self.output {
-            Output::File(path) if !options.overwrite && path.symlink_metadata().is_ok() => {
-                Err(Error::argument("the result exists already")
-                    .with_hint("`--overwrite` replaces it")
-                    .with_path(path))
-            }
-            _ => Ok(()),
+            Output::File(path) => refuse_existing(path, options),
+            Output::Stdout => Ok(()),
         }
+    }
+
+    /// BLAKE3 of the input's content, in hexadecimal; none for a stream, which can be read but once.
+    ///
+    /// # Errors
+    /// An input error where it cannot be read.
+    pub(crate) fn hash_input(&self) -> Result<Option<String>> {
+        let Some(path) = self.input.path() else { return Ok(None) };
+        let failed = |error: io::Error| {
+            let error = Error::io(error, path);
+            Error::input(error.message().to_owned()).with_source(error).with_path(path)
+        };
+        if path.is_dir() {
+            return Err(Error::input("a folder, not a file").with_path(path));
+        }
+        file_hash(path).map(Some).map_err(failed)
+    }
+
+    /// Reads the input's bytes.
+    ///
+    /// # Errors
+    /// An error that names the file: it is missing, cannot be read or is over the limits.
+    pub(crate) fn load(&self, limits: &Limits) -> Result<Vec<u8>> {
+        match &self.input {
+            Input::Stdin => read_stream(io::stdin().lock(), limits).map_err(|error| error.with_path("-")),
+            Input::File(path) => Ok(read_file(path, limits)?),
+        }
+    }
+
+    /// Decodes the input's bytes.
+    ///
+    /// # Errors
+    /// An error that names the file: it is damaged, no picture, not supported or over the limits.
+    pub(crate) fn decode(&self, bytes: &[u8], limits: &Limits) -> Result<Picture> {
+        decode(bytes, limits).map_err(|error| Error::from(error).with_path(self.input.to_string()))
     }
 
     /// Reads and decodes the input.
@@ -63,25 +114,28 @@ impl Job {
     /// # Errors
     /// An error that names the file: it is missing, damaged, no picture, not supported or over the limits.
     pub fn read(&self, options: &FileOptions) -> Result<Picture> {
-        let limits = &options.limits;
-        match &self.input {
-            Input::Stdin => {
-                let bytes = read_stream(io::stdin().lock(), limits).map_err(|error| error.with_path("-"))?;
-                decode(&bytes, limits).map_err(|error| Error::from(error).with_path("-"))
-            }
-            Input::File(path) => {
-                let bytes = read_file(path, limits)?;
-                decode(&bytes, limits).map_err(|error| Error::from(error).with_path(path))
-            }
+        self.decode(&self.load(&options.limits)?, &options.limits)
+    }
+
+    /// Makes the folder of the result where it is missing.
+    pub(crate) fn make_folder(&self) -> Result<()> {
+        match &self.output {
+            Output::File(path) => match path.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => {
+                    fs::create_dir_all(folder).map_err(|error| Error::io(error, folder))
+                }
+                _ => Ok(()),
+            },
+            Output::Stdout => Ok(()),
         }
     }
 
     /// Encodes `picture` and writes it: a file appears whole or not at all, in a folder that is created where its
-    /// parent exists or the batch mirrors a tree. Tells what the format could not hold.
+    /// parent exists or the batch mirrors a tree.
     ///
     /// # Errors
     /// An error that names the file: the format cannot hold the picture, or writing failed.
-    pub fn write(&self, picture: &Picture, options: &FileOptions) -> Result<Vec<Notice>> {
+    pub fn write(&self, picture: &Picture, options: &FileOptions) -> Result<Written> {
         self.check_output(options)?;
         let FileOptions { quality, depth, strip, .. } = *options;
         let encoded = encode(picture, &EncodeOptions { format: self.format, quality, depth, strip })
@@ -95,45 +149,40 @@ impl Job {
                     .map_err(|error| Error::io(error, "-"))?;
             }
             Output::File(path) => {
-                create_folder_of(path)?;
+                self.make_folder()?;
                 let inputs: Vec<&Path> = self.input.path().into_iter().collect();
                 write_atomic(path, &encoded.bytes, &inputs)?;
             }
         }
-        Ok(encoded.notices)
+        let blake3 = blake3::Hasher::new().update_rayon(&encoded.bytes).finalize().to_string();
+        Ok(Written { notices: encoded.notices, blake3 })
     }
 }
 
-impl Restorer {
-    /// Restores one picture from file to file (or stream): [`Job::read`], [`Restorer::restore`], [`Job::write`].
-    ///
-    /// # Errors
-    /// Theirs, all naming the file; a result that exists is refused before anything is read.
-    pub fn restore_file(
-        &self,
-        job: &Job,
-        options: &RestoreOptions,
-        files: &FileOptions,
-        observer: &dyn Observer,
-        cancel: &CancelFlag,
-    ) -> Result<Restored> {
-        job.check_output(files)?;
-        let picture = job.read(files)?;
-        let mut restored = self
-            .restore(&picture, options, observer, cancel)
-            .map_err(|error| error.with_path(job.input.to_string()))?;
-        restored.notices.extend(job.write(&restored.picture, files)?);
-        Ok(restored)
+fn refuse_existing(path: &Path, options: &FileOptions) -> Result<()> {
+    if options.overwrite || path.symlink_metadata().is_err() {
+        return Ok(());
     }
+    Err(Error::argument("the result exists already").with_hint("`--overwrite` replaces it").with_path(path))
 }
 
-fn create_folder_of(path: &Path) -> Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => {
-            fs::create_dir_all(folder).map_err(|error| Error::io(error, folder))
-        }
-        _ => Ok(()),
-    }
+/// Writes a file beside the result of `job`, under the result's name with another ending.
+pub(crate) fn write_beside(job: &Job, ending: &str, bytes: &[u8], options: &FileOptions) -> Result<()> {
+    let Output::File(result) = &job.output else {
+        return Err(Error::argument("nothing can be written beside standard output")
+            .with_hint("give a file or a folder with `-o`"));
+    };
+    let path = result.with_extension(ending);
+    refuse_existing(&path, options)?;
+    let inputs: Vec<&Path> = job.input.path().into_iter().collect();
+    Ok(write_atomic(&path, bytes, &inputs)?)
+}
+
+/// BLAKE3 of a file's content, in hexadecimal.
+pub(crate) fn file_hash(path: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(fs::File::open(path)?)?;
+    Ok(hasher.finalize().to_string())
 }
 
 /// The whole of a stream, at most as long as the byte limit.
@@ -162,6 +211,7 @@ mod tests {
             input: Input::File(folder.join("in.png")),
             output: Output::File(folder.join("sub/out.png")),
             format: OutputFormat::Png,
+            root: None,
         }
     }
 

@@ -16,6 +16,10 @@ use crate::{
 const VALUE: u64 = 4;
 /// Pictures in full size that are held at once: enlarged, padded, restored, joined, mixed.
 const PICTURES: u64 = 6;
+/// Rows of tiles that are held at once where rows come and go: the canvas, what it becomes, what is finished of it.
+const ROWS_OF_TILES: u64 = 3;
+/// Other rows that are held then: of bands under way from colours to the file.
+const ROWS_HELD: u64 = 512;
 /// Widest activations that a network holds at once.
 const ACTIVATIONS: u64 = 6;
 /// Threads' scratch memory, small buffers.
@@ -43,6 +47,27 @@ impl Footprint {
             network_pixel: network_pixel(model),
             autoencoder_pixel: autoencoder_pixel(model),
         }
+    }
+
+    /// The same where rows of the pictures come and go, with tiles of this side.
+    pub(crate) fn by_rows(
+        model: &Model,
+        padded: (usize, usize),
+        target: (usize, usize),
+        input: (usize, usize),
+        side: usize,
+    ) -> Self {
+        let row = 3 * VALUE * padded.0.max(target.0) as u64;
+        let input_row = 3 * VALUE * input.0 as u64;
+        // The rows of the input that a row of tiles needs: as many as it has where nothing is enlarged.
+        let tiles = ROWS_OF_TILES * side as u64;
+        let pictures = row * (tiles + ROWS_HELD) + input_row * (side as u64 + ROWS_HELD);
+        Self { pictures: pictures + BASE, ..Self::new(model, padded, target) }
+    }
+
+    /// Bytes of the pictures alone.
+    pub(crate) fn pictures(&self) -> u64 {
+        self.pictures - BASE
     }
 
     /// Bytes that the network takes with tiles of `width` x `height` pixels.

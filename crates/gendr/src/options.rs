@@ -1,11 +1,13 @@
 //! The one request type: what a caller asks of a picture.
 
 use gendr_image::ColorFix;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, TargetSize};
 
 /// How the network's work is cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tiling {
     /// The largest tile that fits the memory; the whole picture where it does.
     #[default]
@@ -17,13 +19,18 @@ pub enum Tiling {
 }
 
 /// How the variational autoencoder of the latent families works on large pictures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum VaeTiling {
     /// Exact up to 1024x1024 pixels of result, fast above.
     #[default]
     Auto,
-    /// Layer by layer over the whole picture: equal to the untiled result.
+    /// Equal to the untiled result: whole where the memory allows, else layer by layer.
     Exact,
+    /// All at once.
+    Whole,
+    /// Layer by layer over the whole picture.
+    Layers,
     /// Tile by tile, with the norm statistics of samples of the picture: memory follows the tile.
     Fast,
 }

@@ -29,23 +29,42 @@ pub(crate) fn to_tensor(mut planes: Planes, range: Range, device: &Device) -> Te
 /// # Errors
 /// A resource error where the device fails, an input error where the network gave something that is not a number.
 pub(crate) fn to_planes(tensor: Tensor<4>, range: Range, (width, height): (usize, usize)) -> Result<Planes> {
-    let [_, channels, padded_height, padded_width] = tensor.dims();
+    let mut planes = to_raw_planes(tensor)?;
+    if (planes.width(), planes.height()) != (width, height) {
+        planes = planes.crop(0, 0, width, height)?;
+    }
+    range.to_unit(&mut planes)?;
+    Ok(planes)
+}
+
+/// `[1, c, h, w]` to `[c, h, w]`, as it is.
+///
+/// # Errors
+/// A resource error where the device fails.
+pub(crate) fn to_raw_planes(tensor: Tensor<4>) -> Result<Planes> {
+    let [_, channels, height, width] = tensor.dims();
     let failed = |reason: String| Error::new(ErrorKind::Resource, format!("the device failed: {reason}"));
     let data = tensor.try_into_data().map_err(|error| failed(error.to_string()))?;
     let data = data.try_into_vec::<f32>().map_err(|error| failed(format!("{error:?}")))?;
-    let mut planes = Planes::from_vec(channels, padded_height, padded_width, data)?;
-    if (padded_width, padded_height) != (width, height) {
-        planes = planes.crop(0, 0, width, height)?;
+    Ok(Planes::from_vec(channels, height, width, data)?)
+}
+
+impl Range {
+    /// Brings what a network made to `[0, 1]`.
+    ///
+    /// # Errors
+    /// An input error where the network gave something that is not a number.
+    pub(crate) fn to_unit(self, planes: &mut Planes) -> Result<()> {
+        if !planes.data().iter().all(|value| value.is_finite()) {
+            return Err(Error::input("the network gave values that are not numbers")
+                .with_hint("the model's weights may be damaged: `gendr model verify` checks them"));
+        }
+        planes.map_in_place(|value| match self {
+            Self::Unit => value.clamp(0.0, 1.0),
+            Self::Signed => (value.clamp(-1.0, 1.0) + 1.0) * 0.5,
+        });
+        Ok(())
     }
-    if !planes.data().iter().all(|value| value.is_finite()) {
-        return Err(Error::input("the network gave values that are not numbers")
-            .with_hint("the model's weights may be damaged: `gendr model verify` checks them"));
-    }
-    planes.map_in_place(|value| match range {
-        Range::Unit => value.clamp(0.0, 1.0),
-        Range::Signed => (value.clamp(-1.0, 1.0) + 1.0) * 0.5,
-    });
-    Ok(planes)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! What will be done to a picture, decided before it is done: sizes, tiles, memory.
 
+mod by_rows;
+
 use gendr_image::{Tile, TileOptions, TilePlan, Window};
 use gendr_model::{Model, RestorationModel, TileWindow};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, RestoreOptions, Result, Stage, TILE_STEP, Tiling, VaeTiling, footprint::Footprint};
 
@@ -33,10 +36,50 @@ pub(crate) struct Plan {
     pub(crate) grid: usize,
     /// Tiles on the grid.
     pub(crate) tiles: TilePlan,
+    /// Side of the tiles and their overlap, in pixels.
+    tile: (usize, usize),
     /// How the autoencoder goes over the picture.
     pub(crate) vae: VaePass,
     /// Shares of the work: encode, network, decode.
     shares: [f64; 3],
+    /// Bytes that it takes at most, beside the weights.
+    pub(crate) bytes: u64,
+}
+
+/// Sizes that follow from the input's, all width, height: see [`Plan`].
+struct Sizes {
+    target: (usize, usize),
+    working: (usize, usize),
+    padded: (usize, usize),
+}
+
+impl Sizes {
+    fn of(networks: &RestorationModel, input: (usize, usize), options: &RestoreOptions) -> Result<Self> {
+        let target = options.size.resolve(input.0, input.1)?;
+        let working = match networks.native_scale() {
+            None => (target.0.max(input.0), target.1.max(input.1)),
+            Some(scale) => (input.0 * scale, input.1 * scale),
+        };
+        let multiple = networks.multiple();
+        let padded = (working.0.next_multiple_of(multiple), working.1.next_multiple_of(multiple));
+        Ok(Self { target, working, padded })
+    }
+}
+
+/// How a picture was cut, so that it can be cut like that again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cutting {
+    /// Number of tiles.
+    pub tiles: usize,
+    /// Side of the tiles in pixels of the result; none where the picture was not cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<usize>,
+    /// Pixels that neighbouring tiles share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<usize>,
+    /// How the autoencoder went over the picture; none for a model without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoencoder: Option<VaeTiling>,
 }
 
 /// How the autoencoder goes over the picture.
@@ -63,25 +106,43 @@ impl Plan {
         memory: u64,
     ) -> Result<Self> {
         let networks = &model.networks;
-        let target = options.size.resolve(input.0, input.1)?;
-        let working = match networks.native_scale() {
-            None => (target.0.max(input.0), target.1.max(input.1)),
-            Some(scale) => (input.0 * scale, input.1 * scale),
-        };
-        let multiple = networks.multiple();
-        let padded = (working.0.next_multiple_of(multiple), working.1.next_multiple_of(multiple));
+        let Sizes { target, working, padded } = Sizes::of(networks, input, options)?;
         let cut = Cut::of(networks);
         let footprint = Footprint::new(model, padded, target);
         let side = cut.side(options.tile, padded, &footprint, memory)?;
+        let overlap = cut.overlap(side, options.overlap)?;
+        let vae = vae_pass(options.vae_tiling, padded, &footprint, memory)?;
         Ok(Self {
             target,
             working,
             padded,
             grid: cut.grid,
-            tiles: cut.plan(padded, side, options.overlap)?,
-            vae: vae_pass(options.vae_tiling, padded, &footprint, memory)?,
+            tiles: cut.plan(padded, side, overlap)?,
+            tile: (side, overlap),
+            vae,
             shares: shares(networks, padded),
+            bytes: cut.needed(side, padded, &footprint).max(footprint.autoencoder(vae)),
         })
+    }
+
+    /// Side of the tiles in pixels, no longer than the picture.
+    pub(crate) fn tile_side(&self) -> usize {
+        self.tile.0.min(self.padded.0.max(self.padded.1))
+    }
+
+    /// How the picture is cut, in the words of options.
+    pub(crate) fn cutting(&self, has_autoencoder: bool) -> Cutting {
+        let count = self.tiles.count();
+        Cutting {
+            tiles: count,
+            side: (count > 1).then_some(self.tile.0),
+            overlap: (count > 1).then_some(self.tile.1),
+            autoencoder: has_autoencoder.then_some(match self.vae {
+                VaePass::Whole => VaeTiling::Whole,
+                VaePass::Layers(_) => VaeTiling::Layers,
+                VaePass::Fast(_) => VaeTiling::Fast,
+            }),
+        }
     }
 
     /// The tiles as networks cut and join them.
@@ -91,17 +152,21 @@ impl Plan {
 
     /// Tiles from all over the picture, all of one size, whose norm statistics stand for the picture's.
     pub(crate) fn samples(&self) -> Vec<TileWindow> {
+        self.sample_numbers().into_iter().map(|index| window(self.tiles.tile(index))).collect()
+    }
+
+    fn sample_numbers(&self) -> Vec<usize> {
         let (columns, rows) = self.tiles.grid();
         let spread = |count: usize| {
             let samples = SAMPLES.min(count);
             (0..samples).map(move |i| (2 * i + 1) * count / (2 * samples))
         };
         let chosen = spread(rows).flat_map(|row| spread(columns).map(move |column| row * columns + column));
-        let mut samples: Vec<_> = chosen.map(|index| window(self.tiles.tile(index))).collect();
+        let mut samples: Vec<usize> = chosen.collect();
         // The last of a row or column may be shorter than the others.
-        let size = |tile: &TileWindow| (tile.rows.len(), tile.columns.len());
-        let first = samples.first().map(size);
-        samples.retain(|tile| Some(size(tile)) == first);
+        let size = |index: usize| (self.tiles.rect(index).width, self.tiles.rect(index).height);
+        let first = samples.first().copied().map(size);
+        samples.retain(|&index| Some(size(index)) == first);
         samples
     }
 
@@ -166,9 +231,7 @@ impl Cut {
         memory: u64,
     ) -> Result<usize> {
         let whole = padded.0.max(padded.1).next_multiple_of(self.step);
-        // Of a side that is cut, several tiles are in memory at once while norm statistics are taken.
-        let held = |side: usize, length: usize| if side < length { self.samples * side } else { length };
-        let needed = |side: usize| footprint.network(held(side, padded.0), held(side, padded.1));
+        let needed = |side: usize| self.needed(side, padded, footprint);
         let fits = |side: usize| needed(side) <= memory;
         let side = match tile {
             Tiling::Off => whole,
@@ -195,18 +258,25 @@ impl Cut {
         })
     }
 
-    fn plan(&self, padded: (usize, usize), side: usize, overlap: Option<usize>) -> Result<TilePlan> {
+    /// Bytes that tiles take. Of a side that is cut, several tiles are in memory at once while norm statistics are taken.
+    fn needed(&self, side: usize, padded: (usize, usize), footprint: &Footprint) -> u64 {
+        let held = |length: usize| if side < length { (self.samples * side).min(length) } else { length };
+        footprint.network(held(padded.0), held(padded.1))
+    }
+
+    fn overlap(&self, side: usize, asked: Option<usize>) -> Result<usize> {
         let (share, most) = self.overlap;
-        let overlap = match overlap {
-            None => (side / share).min(most) / self.step * self.step,
-            Some(overlap) if overlap.is_multiple_of(self.step) => overlap,
-            Some(overlap) => {
-                let step = self.step;
-                return Err(Error::argument(format!(
-                    "the overlap must be a multiple of {step} for this model, not {overlap}"
-                )));
-            }
-        };
+        let step = self.step;
+        match asked {
+            None => Ok((side / share).min(most) / step * step),
+            Some(overlap) if overlap.is_multiple_of(step) => Ok(overlap),
+            Some(overlap) => Err(Error::argument(format!(
+                "the overlap must be a multiple of {step} for this model, not {overlap}"
+            ))),
+        }
+    }
+
+    fn plan(&self, padded: (usize, usize), side: usize, overlap: usize) -> Result<TilePlan> {
         let options = TileOptions {
             tile: side / self.grid,
             overlap: overlap / self.grid,
@@ -224,11 +294,14 @@ fn vae_pass(
     memory: u64,
 ) -> Result<VaePass> {
     let fits = |pass: &VaePass| footprint.autoencoder(*pass) <= memory;
-    let exact = [VaePass::Whole, VaePass::Layers(LAYER_TILE)];
+    let [whole, layers] = [VaePass::Whole, VaePass::Layers(LAYER_TILE)];
+    let exact = [whole, layers];
     let fast = [VaePass::Fast(FAST_TILE)];
     let small = padded.0 * padded.1 <= EXACT_PIXELS;
     let choices: Vec<VaePass> = match tiling {
         VaeTiling::Exact => exact.into(),
+        VaeTiling::Whole => [whole].into(),
+        VaeTiling::Layers => [layers].into(),
         VaeTiling::Fast => fast.into(),
         VaeTiling::Auto if small => exact.into_iter().chain(fast).collect(),
         VaeTiling::Auto => fast.into(),
@@ -236,7 +309,11 @@ fn vae_pass(
     let last = choices[choices.len() - 1];
     choices.into_iter().find(fits).ok_or_else(|| {
         let error = footprint.refusal(footprint.autoencoder(last), memory);
-        if tiling == VaeTiling::Exact { error.with_hint("`--vae-tiling fast` needs less") } else { error }
+        if !matches!(tiling, VaeTiling::Auto | VaeTiling::Fast) {
+            error.with_hint("`--vae-tiling fast` needs less")
+        } else {
+            error
+        }
     })
 }
 

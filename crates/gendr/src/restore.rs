@@ -9,10 +9,11 @@ use gendr_model::{
 };
 
 use crate::{
-    CancelFlag, Error, Observer, Progress, RestoreOptions, Restorer, Result, Stage, Timings,
+    CancelFlag, Cutting, Error, Observer, Progress, RestoreOptions, Restorer, Result, Stage, Timings,
     fast_vae::FastVae,
     pixels::{Range, to_planes, to_tensor},
     plan::{Plan, VaePass},
+    retry::with_smaller_tiles,
 };
 
 /// A restored picture.
@@ -26,6 +27,8 @@ pub struct Restored {
     pub timings: Timings,
     /// Tiles the network worked on.
     pub tiles: usize,
+    /// How the picture was cut.
+    pub cutting: Cutting,
 }
 
 impl Restorer {
@@ -45,9 +48,16 @@ impl Restorer {
     ) -> Result<Restored> {
         self.check(options)?;
         let memory = self.memory(options);
-        let plan = Plan::new(&self.model, (picture.width(), picture.height()), options, memory)?;
-        let run = Run { restorer: self, plan, options, observer, cancel, timings: Timings::default() };
-        self.on_threads(|| run.restore(picture))
+        let plan = |options: &RestoreOptions| {
+            Plan::new(&self.model, (picture.width(), picture.height()), options, memory)
+        };
+        let (mut restored, notice) = with_smaller_tiles(options, plan(options)?.tile_side(), |options| {
+            let plan = plan(options)?;
+            let run = Run { restorer: self, plan, options, observer, cancel, timings: Timings::default() };
+            self.on_threads(|| run.restore(picture))
+        })?;
+        restored.notices.extend(notice);
+        Ok(restored)
     }
 }
 
@@ -69,12 +79,17 @@ impl Run<'_> {
         if let Some(space) = &space {
             space.to_srgb(&mut source);
         }
+        // Networks know sRGB alone; what lies outside is enlarged plainly and added to what they make.
+        let beyond = source.split_beyond();
         let enlarged = upscale(&source, self.plan.working.0, self.plan.working.1)?;
         let generated = self.generate(source, &enlarged)?;
         let fix = self.options.color_fix.unwrap_or(self.restorer.color_fix);
         let fixed = apply_color_fix(fix, &generated, &enlarged)?;
         let mixed = mix(fixed, &enlarged, self.options.fidelity);
         let mut color = fit(mixed, self.plan.target)?;
+        if let Some(beyond) = beyond {
+            color.add(&upscale(&beyond, self.plan.target.0, self.plan.target.1)?);
+        }
         if let Some(space) = &space {
             space.from_srgb(&mut color);
         }
@@ -96,6 +111,7 @@ impl Run<'_> {
             notices: picture.notices.clone(),
             timings: self.timings,
             tiles: self.plan.tiles.count(),
+            cutting: self.plan.cutting(self.restorer.has_autoencoder()),
         })
     }
 
@@ -237,7 +253,7 @@ fn cut(tiles: &[TileWindow], x: &Tensor<4>, factor: usize) -> Tensor<4> {
 }
 
 /// Colour without what lies hidden under full transparency.
-fn visible_color(picture: &Picture) -> Planes {
+pub(crate) fn visible_color(picture: &Picture) -> Planes {
     if picture.alpha.is_none() {
         return picture.color.clone();
     }
@@ -247,7 +263,7 @@ fn visible_color(picture: &Picture) -> Planes {
 }
 
 /// `(1 - fidelity) * restored + fidelity * enlarged`, clamped to `[0, 1]`.
-fn mix(mut restored: Planes, enlarged: &Planes, fidelity: f32) -> Planes {
+pub(crate) fn mix(mut restored: Planes, enlarged: &Planes, fidelity: f32) -> Planes {
     for (value, plain) in restored.data_mut().iter_mut().zip(enlarged.data()) {
         *value = (*value + fidelity * (plain - *value)).clamp(0.0, 1.0);
     }
@@ -272,7 +288,7 @@ fn enlarge_alpha(alpha: &Planes, target: (usize, usize)) -> Result<Planes> {
 }
 
 /// Three equal planes of luma (Rec. 601).
-fn make_grey(color: &mut Planes) {
+pub(crate) fn make_grey(color: &mut Planes) {
     let luma: Vec<f32> = (0..color.width() * color.height())
         .map(|i| 0.299 * color.plane(0)[i] + 0.587 * color.plane(1)[i] + 0.114 * color.plane(2)[i])
         .collect();

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use burn::tensor::Device;
 use bytes::Bytes;
 use gendr_image::ColorFix;
-use gendr_model::{Description, Model, RestorationModel, StoredModel, parameter_count};
+use gendr_model::{Description, Model, RestorationModel, StoredModel, parameter_bytes};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{DeviceChoice, Error, ErrorKind, RestoreOptions, Result, available_memory};
@@ -13,7 +13,12 @@ use crate::{DeviceChoice, Error, ErrorKind, RestoreOptions, Result, available_me
 /// The name of the built-in model.
 pub const BUILT_IN: &str = "gendr-tiny";
 
-/// The built-in model, a single model file. The one place that includes it.
+/// The built-in model, a single model file.
+pub fn built_in_file() -> &'static [u8] {
+    BUILT_IN_FILE
+}
+
+/// The one place that includes it.
 static BUILT_IN_FILE: &[u8] = include_bytes!("../models/gendr-tiny.safetensors");
 
 /// Where a model comes from.
@@ -76,6 +81,8 @@ pub struct Restorer {
     /// Where tensors lie.
     pub(crate) tensors: Device,
     pub(crate) color_fix: ColorFix,
+    /// BLAKE3 of the model.
+    model_hash: String,
     /// Size of the weights in the form in which networks use them.
     weight_bytes: u64,
     threads: ThreadPool,
@@ -93,10 +100,13 @@ impl Restorer {
             .build()
             .map_err(|error| Error::new(ErrorKind::Resource, "cannot start threads").with_source(error))?;
         let device = Device::flex();
-        let model = threads.install(|| source.stored()?.load(&device).map_err(Error::from))?;
+        let (model, model_hash) = threads.install(|| {
+            let stored = source.stored()?;
+            Ok::<_, Error>((stored.load(&device)?, stored.content_hash()?))
+        })?;
         let color_fix = model_color_fix(&model.description)?;
         let weight_bytes = weight_bytes(&model.networks);
-        Ok(Self { model, tensors: device, color_fix, weight_bytes, threads })
+        Ok(Self { model, tensors: device, color_fix, model_hash, weight_bytes, threads })
     }
 
     /// Checks that the options make sense for this model.
@@ -124,6 +134,11 @@ impl Restorer {
         &self.model.description
     }
 
+    /// BLAKE3, in hexadecimal, of all that decides what the model makes of a picture.
+    pub fn model_hash(&self) -> &str {
+        &self.model_hash
+    }
+
     /// The device that networks run on.
     pub fn device(&self) -> DeviceChoice {
         DeviceChoice::Cpu
@@ -134,12 +149,23 @@ impl Restorer {
         self.threads.current_num_threads()
     }
 
+    /// Whether the model has an autoencoder.
+    pub(crate) fn has_autoencoder(&self) -> bool {
+        matches!(self.model.networks, RestorationModel::Latent(_) | RestorationModel::Adc(_))
+    }
+
     /// Bytes that a restoration may take beside the weights.
     pub(crate) fn memory(&self, options: &RestoreOptions) -> u64 {
         match options.memory {
             Some(memory) => memory.saturating_sub(self.weight_bytes),
             None => available_memory(),
         }
+    }
+
+    /// The same options with an equal share of the memory for each of `jobs` pictures that are restored at once.
+    pub(crate) fn share_memory(&self, options: &RestoreOptions, spared: u64, jobs: usize) -> RestoreOptions {
+        let each = self.memory(options).saturating_sub(spared) / jobs.max(1) as u64;
+        RestoreOptions { memory: Some(each.saturating_add(self.weight_bytes)), ..options.clone() }
     }
 
     /// Runs `work` on this restorer's threads.
@@ -149,26 +175,21 @@ impl Restorer {
 }
 
 fn weight_bytes(networks: &RestorationModel) -> u64 {
-    let count = match networks {
+    match networks {
         RestorationModel::Latent(model) => {
-            parameter_count(model.unet.unet()) + parameter_count(&model.autoencoder)
+            parameter_bytes(model.unet.unet()) + parameter_bytes(&model.autoencoder)
         }
         RestorationModel::Adc(model) => {
-            parameter_count(model.unet.unet()) + parameter_count(&model.autoencoder)
+            parameter_bytes(model.unet.unet()) + parameter_bytes(&model.autoencoder)
         }
-        RestorationModel::Pix(model) => parameter_count(model.unet.unet()),
-        RestorationModel::Rrdb(network) => parameter_count(network.as_ref()),
-        RestorationModel::Compact(network) => parameter_count(network.as_ref()),
-    };
-    count as u64 * size_of::<f32>() as u64
+        RestorationModel::Pix(model) => parameter_bytes(model.unet.unet()),
+        RestorationModel::Rrdb(network) => parameter_bytes(network.as_ref()),
+        RestorationModel::Compact(network) => parameter_bytes(network.as_ref()),
+    }
 }
 
 fn model_color_fix(description: &Description) -> Result<ColorFix> {
-    match description.color_fix.as_str() {
-        "none" => Ok(ColorFix::None),
-        "adain" => Ok(ColorFix::Adain),
-        "wavelet" => Ok(ColorFix::Wavelet),
-        "ycbcr" => Ok(ColorFix::Ycbcr),
-        other => Err(Error::input(format!("the model asks for an unknown colour fix `{other}`"))),
-    }
+    let name = &description.color_fix;
+    ColorFix::from_name(name)
+        .ok_or_else(|| Error::input(format!("the model asks for an unknown colour fix `{name}`")))
 }

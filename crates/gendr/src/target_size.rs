@@ -1,5 +1,7 @@
 //! The size a picture is to have, exactly.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result};
 
 /// Largest `scale` that [`TargetSize::Scale`] takes.
@@ -8,7 +10,8 @@ pub const MAX_SCALE: f64 = 64.0;
 pub const MAX_SIDE: usize = 1_000_000;
 
 /// The size asked for. The aspect ratio is kept: the other side follows by rounding to the nearest pixel.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TargetSize {
     /// Both sides times this, in `(0, MAX_SCALE]`.
     Scale(f64),

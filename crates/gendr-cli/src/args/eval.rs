@@ -12,6 +12,8 @@ Examples:
   gendr eval restored/ reference/ --json            a line for each picture, then the means
   gendr eval --compare a/ b/ c/ --reference reference/ --report report/
   gendr eval --restore Set14/ --layout set14 --model bicubic gendr-tiny --crop 4 -o runs/set14/
+  gendr eval restored/ --metrics niqe,musiq,clipiqa --weights weights/
+  gendr eval restored/ --metrics niqe --niqe-model pristine/    NIQE with a model fitted on a folder
   gendr eval --list-metrics                         what the metrics are
 
 Exit status: 0 all scored, 1 some pictures have no partner or no score, 2 the request was wrong, 130 stopped by Ctrl-C.";
@@ -53,9 +55,13 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Measuring")]
     pub(crate) metrics: Vec<String>,
 
-    /// Folder with the weights of learned metrics, as safetensors; `--list-metrics` tells which
+    /// Folder with the weights of learned metrics, safetensors or .pth; `--list-metrics` tells which
     #[arg(long, value_name = "FOLDER", help_heading = "Measuring")]
     pub(crate) weights: Option<PathBuf>,
+
+    /// What NIQE compares with: a folder of pristine pictures to fit a model on, or a model as JSON [default: the published one]
+    #[arg(long, value_name = "FOLDER|FILE", help_heading = "Measuring")]
+    pub(crate) niqe_model: Option<PathBuf>,
 
     /// Tell what the metrics are, and leave
     #[arg(long, help_heading = "Measuring")]

@@ -1,11 +1,12 @@
 //! `gendr restore`: the options, and the library's request they become.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use gendr::{
-    ColorFix, Compute, Depth, DeviceChoice, FileOptions, ModelSource, Naming, OutputFormat, RestoreOptions,
-    Restorer, Result, Strip, TargetSize, Tiling, VaeTiling,
+    BatchOptions, BeforeAfter, ColorFix, Compute, Depth, DeviceChoice, FileOptions, Limits, ModelSource,
+    Naming, OutputFormat, Patterns, Recipe, RestoreOptions, Restorer, Result, Shard, Strip, TargetSize,
+    Tiling, VaeTiling,
 };
 
 use super::values;
@@ -15,8 +16,11 @@ Examples:
   gendr restore photo.jpg                       writes photo_x4.jpg
   gendr restore photo.jpg -o large.png          chooses the format by the name
   gendr restore old/ -o new/ --recursive        restores a tree of folders
+  gendr restore old/ -o new/ -r --resume        goes on where that was stopped
+  gendr restore old/ -o new/ --exclude '*.gif'  leaves some out
   gendr restore photo.png --long-side 3840      makes the longer side 3840 pixels
   gendr restore photo.png --fidelity 0.5        stays closer to the input
+  gendr restore photo.png --like other_x4.png   as that result was made
   cat photo.png | gendr restore - > large.png   reads and writes streams
 
 Exit status: 0 all done, 1 some inputs failed, 2 the request was wrong, 130 stopped by Ctrl-C.";
@@ -32,6 +36,15 @@ pub(crate) struct RestoreArgs {
     /// Result: a file, a folder for several inputs, or `-` [default: NAME_x4.EXT beside the input]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
+
+    /// Restore as this result was made, by the recipe in it: the same input gives the same pixels
+    #[arg(
+        long, value_name = "FILE", help_heading = "Restoring",
+        conflicts_with_all = [
+            "SizeArgs", "color_fix", "fidelity", "guidance", "tile", "overlap", "vae_tiling", "seed", "quality", "depth",
+        ]
+    )]
+    pub(crate) like: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
@@ -84,6 +97,12 @@ pub(crate) struct RestoreArgs {
     pub(crate) memory: Option<u64>,
 
     #[command(flatten)]
+    pub(crate) batch: BatchArgs,
+
+    #[command(flatten)]
+    pub(crate) looking: LookingArgs,
+
+    #[command(flatten)]
     pub(crate) files: FileArgs,
 
     #[command(flatten)]
@@ -103,7 +122,7 @@ pub(crate) struct NetworkArgs {
 
     /// Number of threads [default: one per core]
     #[arg(long, value_name = "N", help_heading = "Model")]
-    pub(crate) threads: Option<std::num::NonZeroUsize>,
+    pub(crate) threads: Option<NonZeroUsize>,
 }
 
 /// The size of the result; one way of saying it at a time.
@@ -134,11 +153,11 @@ pub(crate) struct SizeArgs {
 /// What becomes of files.
 #[derive(Args, Debug)]
 pub(crate) struct FileArgs {
-    /// Format of the results: png, jpeg, webp or tiff [default: the name's, else the input's]
+    /// Format of the results: png, jpeg, webp, tiff, and where built in avif and jxl [default: the name's, else the input's]
     #[arg(short, long, value_name = "FORMAT", value_parser = values::format, help_heading = "Files")]
     pub(crate) format: Option<OutputFormat>,
 
-    /// Quality of JPEG results, 1 to 100
+    /// Quality of JPEG, AVIF and lossy WebP results, 1 to 100 [default: a JPEG input's, else 92]
     #[arg(short, long, value_name = "N", help_heading = "Files")]
     pub(crate) quality: Option<u8>,
 
@@ -160,6 +179,66 @@ pub(crate) struct FileArgs {
     /// Replace results that exist
     #[arg(long, help_heading = "Files")]
     pub(crate) overwrite: bool,
+}
+
+/// How many pictures are worked through.
+#[derive(Args, Debug)]
+pub(crate) struct BatchArgs {
+    /// Go on where a batch was stopped: what is proven done is kept, temporary files of a killed run are removed
+    #[arg(long, help_heading = "Batches")]
+    resume: bool,
+
+    /// Go on, and try all that failed again
+    #[arg(long, help_heading = "Batches")]
+    retry_failed: bool,
+
+    /// Pictures restored at once
+    #[arg(short, long, value_name = "N", default_value = "1", help_heading = "Batches")]
+    jobs: NonZeroUsize,
+
+    /// Part I of N of the batch, the same on every machine, such as 1/4
+    #[arg(long, value_name = "I/N", help_heading = "Batches")]
+    pub(crate) shard: Option<Shard>,
+
+    /// Of folders, take only files that this pattern meets, such as `*.jpg` or `2024/**`; may be repeated
+    #[arg(long, value_name = "PATTERN", help_heading = "Batches")]
+    include: Vec<String>,
+
+    /// Of folders, pass over files and folders that this pattern meets; may be repeated
+    #[arg(long, value_name = "PATTERN", help_heading = "Batches")]
+    exclude: Vec<String>,
+
+    /// Tell tiles and memory of each picture, and write nothing
+    #[arg(long, help_heading = "Batches")]
+    pub(crate) dry_run: bool,
+}
+
+/// What is written to look at results.
+#[derive(Args, Debug)]
+pub(crate) struct LookingArgs {
+    /// Write input and result together beside the result: a page with a slider, or with `=side` one PNG
+    #[arg(
+        long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "page",
+        help_heading = "Looking"
+    )]
+    before_after: Option<BeforeAfterArg>,
+
+    /// Scale the result down and compare it with the input: the number goes into recipe and JSON, a heat map beside the result
+    #[arg(long, help_heading = "Looking")]
+    consistency: bool,
+
+    /// Fail a picture with a region that drifts further than X from the input, from 0 to 1
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Looking")]
+    max_drift: Option<f64>,
+}
+
+/// How input and result are shown together.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BeforeAfterArg {
+    /// A page with a slider
+    Page,
+    /// Side by side in one PNG
+    Side,
 }
 
 /// Bits a channel.
@@ -196,13 +275,13 @@ impl SizeArgs {
         ];
         sides.into_iter().flatten().next().unwrap_or_default()
     }
+}
 
-    /// What names of results beside their inputs end in.
-    fn suffix(&self) -> String {
-        match self.target() {
-            TargetSize::Scale(scale) => format!("_x{scale}"),
-            _ => "_restored".to_owned(),
-        }
+/// What names of results beside their inputs end in.
+fn suffix(size: TargetSize) -> String {
+    match size {
+        TargetSize::Scale(scale) => format!("_x{scale}"),
+        _ => "_restored".to_owned(),
     }
 }
 
@@ -222,14 +301,25 @@ impl RestoreArgs {
         }
     }
 
-    /// How results are named.
-    pub(crate) fn naming(&self) -> Naming {
-        Naming {
+    /// How results are named; `like` gives the size and the format that were not typed.
+    pub(crate) fn naming(&self, like: Option<&Recipe>) -> Result<Naming> {
+        let named = |output: &PathBuf| {
+            output.extension().and_then(|ending| OutputFormat::from_extension(ending.to_str()?)).is_some()
+        };
+        let like_format = like.filter(|_| !self.output.as_ref().is_some_and(named)).and_then(Recipe::format);
+        Ok(Naming {
             output: self.output.clone(),
-            format: self.files.format,
-            suffix: self.size.suffix(),
+            format: self.files.format.or(like_format),
+            suffix: suffix(like.map_or(self.size.target(), |recipe| recipe.size)),
             recursive: self.files.recursive,
-        }
+            patterns: Patterns::new(&self.batch.include, &self.batch.exclude)?,
+        })
+    }
+
+    /// How the batch is worked through.
+    pub(crate) fn batch_options(&self) -> BatchOptions {
+        let BatchArgs { resume, retry_failed, jobs, shard, .. } = self.batch;
+        BatchOptions { jobs, resume, retry_failed, shard }
     }
 
     /// What becomes of files.
@@ -243,6 +333,16 @@ impl RestoreArgs {
             },
             strip: self.files.strip.unwrap_or_default(),
             overwrite: self.files.overwrite,
+            before_after: self.looking.before_after.map(|form| match form {
+                BeforeAfterArg::Page => BeforeAfter::Page,
+                BeforeAfterArg::Side => BeforeAfter::SideBySide,
+            }),
+            consistency: self.looking.consistency,
+            max_drift: self.looking.max_drift,
+            limits: self.memory.map_or_else(Limits::default, |memory| Limits {
+                max_bytes: memory.min(Limits::default().max_bytes),
+                ..Limits::default()
+            }),
             ..FileOptions::default()
         }
     }

@@ -26,18 +26,13 @@ pub(super) fn vae_tiling(text: &str) -> Result<VaeTiling, String> {
 
 /// The name of an output format.
 pub(super) fn format(text: &str) -> Result<OutputFormat, String> {
-    OutputFormat::from_extension(text).ok_or_else(|| "give `png`, `jpeg`, `webp` or `tiff`".to_owned())
+    OutputFormat::from_extension(text)
+        .ok_or_else(|| "give `png`, `jpeg`, `webp`, `tiff`, `avif` or `jxl`".to_owned())
 }
 
 /// The name of a colour fix.
 pub(super) fn color_fix(text: &str) -> Result<ColorFix, String> {
-    match text {
-        "none" => Ok(ColorFix::None),
-        "adain" => Ok(ColorFix::Adain),
-        "wavelet" => Ok(ColorFix::Wavelet),
-        "ycbcr" => Ok(ColorFix::Ycbcr),
-        _ => Err("give `none`, `adain`, `wavelet` or `ycbcr`".to_owned()),
-    }
+    ColorFix::from_name(text).ok_or_else(|| "give `none`, `adain`, `wavelet` or `ycbcr`".to_owned())
 }
 
 /// Which metadata go.

@@ -1,5 +1,7 @@
 //! `gendr bench`: how fast this machine restores.
 
+mod kernels;
+
 use gendr::{CancelFlag, Picture, Planes, RestoreOptions, Result, Silent, TargetSize, Timings, peak_memory};
 use serde_json::json;
 
@@ -13,6 +15,7 @@ use crate::{
 pub(crate) fn run(args: &BenchArgs) -> Result<Status> {
     match &args.what {
         BenchCommand::Restore(args) => restore(args),
+        BenchCommand::Kernels(args) => kernels::run(args),
     }
 }
 

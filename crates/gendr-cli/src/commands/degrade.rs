@@ -3,7 +3,7 @@
 use gendr::{Depth, Error, ErrorKind, FileOptions, Job, Naming, Output, Picture, Result};
 use gendr_degrade::{DegradationConfig, Recipe};
 
-use super::batch::{self, Report};
+use super::batch;
 use crate::{args::DegradeArgs, status::Status};
 
 pub(crate) fn run(args: &DegradeArgs) -> Result<Status> {
@@ -13,24 +13,22 @@ pub(crate) fn run(args: &DegradeArgs) -> Result<Status> {
         format: args.format,
         suffix: String::new(),
         recursive: args.recursive,
+        ..Naming::default()
     };
     let jobs = gendr::plan(&args.inputs, &naming)?;
     // What was drawn has its own compression: a JPEG result should add as little as it can.
     let files = FileOptions { quality: Some(100), overwrite: args.overwrite, ..FileOptions::default() };
-    batch::run(&jobs, &args.talk, |index, job, _, _| {
+    batch::run(&jobs, &args.talk, |index, job| {
         job.check_output(&files)?;
         let picture = job.read(&files)?;
         let (degraded, recipe) = degrade(&config, args.seed, index as u64, picture)
             .map_err(|error| error.with_path(job.input.to_string()))?;
-        let mut notices = job.write(&degraded, &files)?;
+        let mut notices = job.write(&degraded, &files)?.notices;
         notices.extend(degraded.notices.iter().cloned());
         if args.recipe {
             write_recipe(&recipe, job, &files)?;
         }
-        Ok(Report {
-            size: (degraded.width(), degraded.height()),
-            notices: notices.iter().map(ToString::to_string).collect(),
-        })
+        Ok(((degraded.width(), degraded.height()), notices.iter().map(ToString::to_string).collect()))
     })
 }
 

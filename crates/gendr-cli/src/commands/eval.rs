@@ -30,7 +30,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Status> {
     let input = args.input.as_deref();
     let chosen = metrics::choose(
         &args.metrics,
-        Given { reference: reference.is_some(), input: input.is_some(), weights: args.weights.as_deref() },
+        Given {
+            reference: reference.is_some(),
+            input: input.is_some(),
+            weights: args.weights.as_deref(),
+            niqe_model: args.niqe_model.as_deref(),
+        },
     )?;
     let methods = methods(args, reference, input)?;
     Ok(score_methods(&methods, &chosen, args, &cancel)?.status)
@@ -41,7 +46,12 @@ fn restore_and_score(folder: &Path, args: &EvalArgs, cancel: &CancelFlag) -> Res
     let plan = restore::Plan::new(folder, &args.restore)?;
     let chosen = metrics::choose(
         &args.metrics,
-        Given { reference: plan.has_reference(), input: true, weights: args.weights.as_deref() },
+        Given {
+            reference: plan.has_reference(),
+            input: true,
+            weights: args.weights.as_deref(),
+            niqe_model: args.niqe_model.as_deref(),
+        },
     )?;
     let restored = plan.run(args.threads, args.results.quiet, cancel)?;
     if cancel.is_cancelled() {

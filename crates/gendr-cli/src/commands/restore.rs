@@ -1,32 +1,112 @@
-//! `gendr restore`: plans all results, opens the model once, then restores one picture after the other.
+//! `gendr restore`: plans all results, opens the model once, then works through the batch.
 
-use gendr::{Observer, Progress, Result};
+use std::sync::{Mutex, PoisonError};
 
-use super::batch::{self, Report};
-use crate::{args::RestoreArgs, status::Status};
+use gendr::{BatchObserver, Error, ErrorKind, Job, Outcome, Progress, Recipe, RestoredFile, Result};
+use serde_json::{Map, Value, json};
+
+use super::{
+    forecast,
+    pace::Pace,
+    reports::{Report, Reports},
+};
+use crate::{args::RestoreArgs, console::Console, interrupt, status::Status};
 
 pub(crate) fn run(args: &RestoreArgs) -> Result<Status> {
-    let options = args.options();
+    let mut options = args.options();
     options.validate()?;
-    let files = args.file_options();
+    let mut files = args.file_options();
     files.validate()?;
-    let jobs = gendr::plan(&args.inputs, &args.naming())?;
+    let like = args.like.as_deref().map(Recipe::read).transpose()?;
+    let mut jobs = gendr::plan(&args.inputs, &args.naming(like.as_ref())?)?;
+    if let Some(shard) = args.batch.shard {
+        jobs.retain(|job| shard.holds(job));
+    }
     let restorer = args.network.open()?;
+    let console = Console::new(args.talk.quiet, jobs.len());
+    if let Some(recipe) = &like {
+        recipe.apply(&restorer, &mut options, &mut files)?;
+        if !recipe.is_of_this_version() {
+            console.warn(&format!(
+                "the recipe is of gendr {}, this version may make other pixels",
+                recipe.version
+            ));
+        }
+    }
     restorer.check(&options)?;
-    batch::run(&jobs, &args.talk, |_, job, show, cancel| {
-        let restored = restorer.restore_file(job, &options, &files, &Fraction(show), cancel)?;
-        Ok(Report {
-            size: (restored.picture.width(), restored.picture.height()),
-            notices: restored.notices.iter().map(ToString::to_string).collect(),
-        })
-    })
+    if args.batch.dry_run {
+        return forecast::run(&restorer, &jobs, &options, &files, &console, args.talk.json);
+    }
+    let cancel = interrupt::cancel_flag()?;
+    let watch = Watch {
+        console: &console,
+        pace: Mutex::new(Pace::new()),
+        reports: Mutex::new(Reports::new(&console, &args.talk, jobs.len())),
+    };
+    match restorer.restore_batch(&jobs, &options, &files, &args.batch_options(), &watch, &cancel) {
+        Ok(_) => watch.reports.into_inner().unwrap_or_else(PoisonError::into_inner).end(),
+        Err(error) if error.kind() == ErrorKind::Cancelled => {
+            console.finish();
+            console.say("stopped");
+            if jobs.len() > 1 {
+                console.say("hint: the same command with `--resume` goes on from here");
+            }
+            Ok(Status::Interrupted)
+        }
+        Err(error) => {
+            console.finish();
+            Err(error)
+        }
+    }
 }
 
-/// Passes on how much of a picture is done.
-struct Fraction<'a>(&'a (dyn Fn(f64) + Sync));
+/// Shows a batch on the console.
+struct Watch<'a> {
+    console: &'a Console,
+    pace: Mutex<Pace>,
+    reports: Mutex<Reports<'a>>,
+}
 
-impl Observer for Fraction<'_> {
-    fn progress(&self, progress: Progress) {
-        (self.0)(progress.fraction);
+impl BatchObserver for Watch<'_> {
+    fn begun(&self, index: usize, _job: &Job, size: (usize, usize)) {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).begun(index, size);
+    }
+
+    fn progress(&self, index: usize, job: &Job, progress: Progress) {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.at(index, progress.fraction);
+        let tile = match progress.total {
+            0 | 1 => String::new(),
+            total => format!(", tile {} of {total}", (progress.done + 1).min(total)),
+        };
+        self.console.show_all(
+            pace.pictures(),
+            format!("{}{tile}, {:.2} MP/s", job.input, pace.megapixels_a_second()),
+        );
+    }
+
+    fn finished(&self, index: usize, job: &Job, outcome: Outcome) {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).finished(index);
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Outcome::Done(file, seconds) => reports.done(job, report(&file, seconds)),
+            Outcome::Kept { width, height } => reports.kept(job, width, height),
+            Outcome::FailedBefore(why) => reports.failed(job, &Error::input(why), true),
+            Outcome::Failed(error) => reports.failed(job, &error, false),
+        }
+    }
+}
+
+fn report(file: &RestoredFile, seconds: f64) -> Report {
+    let mut more = Map::new();
+    if let Some(drift) = file.drift {
+        more.insert("drift".to_owned(), json!({ "mean": drift.mean, "worst": drift.worst }));
+    }
+    more.insert("blake3".to_owned(), Value::from(file.blake3.as_str()));
+    Report {
+        size: (file.width, file.height),
+        seconds,
+        notices: file.notices.iter().map(ToString::to_string).collect(),
+        more,
     }
 }

@@ -118,7 +118,7 @@ fn one_bad_file_does_not_stop_the_others() {
     let command = Command::new(cargo_bin!("gendr")).current_dir(root.path());
     command.args(["restore", "in", "-o", "out"]).assert().code(1).stderr_eq(
         "out/a.png: 64x64 in [..]\nerror: not a picture but text: in/b.png\nout/c.png: 64x64 in [..]\n\
-         2 of 3 pictures done\n",
+         2 of 3 pictures done\n1 failed:\n  not a picture but text: in/b.png\n",
     );
-    assert_eq!(names(&root.path().join("out")), ["a.png", "c.png"]);
+    assert_eq!(names(&root.path().join("out")), [".gendr-journal.jsonl", "a.png", "c.png"]);
 }

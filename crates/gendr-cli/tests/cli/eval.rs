@@ -225,6 +225,24 @@ fn a_set_that_is_not_as_said_is_refused() {
 }
 
 #[test]
+fn niqe_takes_a_model_fitted_on_a_folder() {
+    let root = tempfile::tempdir().unwrap();
+    for index in 0..10_u8 {
+        let picture = waves(480, 384, f32::from(index), 0.2);
+        write(&root.path().join(format!("pristine/{index}.png")), picture);
+    }
+    write(&root.path().join("output/a.png"), waves(480, 384, 50.0, 0.2));
+    let mean = |arguments: &str| {
+        let assert = eval(root.path(), &format!("output --metrics niqe --json {arguments}")).success();
+        json_lines(&assert)[1]["mean"]["niqe"].as_f64().unwrap()
+    };
+    assert!(mean("--niqe-model pristine") < mean(""));
+    fs::write(root.path().join("model.json"), "{\"mean\": [1], \"covariance\": []}").unwrap();
+    let assert = eval(root.path(), "output --metrics niqe --niqe-model model.json").code(2);
+    assert!(stderr(&assert).contains("no NIQE model: a NIQE model has 36 means"), "{}", stderr(&assert));
+}
+
+#[test]
 fn a_learned_metric_without_weights_is_refused_by_name_and_the_others_run() {
     let root = folders();
     let assert =
@@ -234,7 +252,7 @@ fn a_learned_metric_without_weights_is_refused_by_name_and_the_others_run() {
         assert!(said.contains(&format!("error: {metric} cannot be computed: ")), "{said}");
     }
     assert!(said.contains(
-        "hint: give a folder with alexnet.safetensors and lpips-alex.safetensors: torchvision's AlexNet"
+        "hint: give `--weights` a folder with torchvision's AlexNet (alexnet-owt-7be5be79.pth) as alexnet.pth"
     ));
     assert!(json_lines(&assert)[5]["mean"]["psnr"].as_f64() > Some(20.0));
     eval(root.path(), "near reference --metrics lpips-vgg").code(2);

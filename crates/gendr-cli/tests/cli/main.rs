@@ -3,7 +3,13 @@
 
 mod bad_models;
 mod bad_pictures;
+mod batches;
 mod eval;
+mod identity;
+mod killed;
+mod looking;
 mod model;
 mod pictures;
+mod recipes;
 mod restore;
+mod shell;

@@ -7,7 +7,7 @@ use zune_jpeg::JpegDecoder;
 
 use super::{Decoded, damaged};
 use crate::{
-    Density, DensityUnit, Error, Format, Limits, Metadata, Notice, Result, Text, iptc,
+    Density, DensityUnit, Error, Format, Limits, Metadata, Notice, Result, Text, photoshop,
     raster::{Layout, Raster, Samples},
 };
 use segments::{Frame, Segments, marker};
@@ -90,11 +90,13 @@ fn read_metadata(segments: &Segments<'_>, metadata: &mut Metadata, notices: &mut
         |marker, prefix: &'static [u8]| segments.of(marker).filter_map(move |data| data.strip_prefix(prefix));
     metadata.exif = blocks(marker::APP1, b"Exif\0\0").next().map(<[u8]>::to_vec);
     metadata.xmp = blocks(marker::APP1, segments::XMP).next().map(<[u8]>::to_vec);
-    if blocks(marker::APP1, segments::EXTENDED_XMP).next().is_some() {
-        notices.push(Notice::dropped("the extended part of the XMP packet was dropped"));
+    match xmp_extension(metadata.xmp.as_deref(), blocks(marker::APP1, segments::EXTENDED_XMP)) {
+        Ok(extension) => metadata.xmp_extension = extension,
+        Err(()) => notices.push(Notice::dropped("the damaged extension of the XMP packet was dropped")),
     }
     let resources: Vec<u8> = blocks(marker::APP13, segments::PHOTOSHOP).flatten().copied().collect();
-    metadata.iptc = iptc::from_resources(&resources);
+    let resources = photoshop::read(&resources);
+    (metadata.iptc, metadata.photoshop) = (resources.iptc, resources.others);
     match icc(blocks(marker::APP2, segments::ICC)) {
         Ok(profile) => metadata.icc = profile,
         Err(()) => notices.push(Notice::dropped("the damaged ICC profile was dropped")),
@@ -126,6 +128,33 @@ fn icc<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Result<Option<Vec<u8>>, ()>
         (false, true) => Ok(Some(parts.into_iter().flat_map(|(.., data)| data).copied().collect())),
         (false, false) => Err(()),
     }
+}
+
+/// Joins the parts of the extension that the packet names, each headed by the name, the whole length and its place.
+fn xmp_extension<'a>(
+    packet: Option<&[u8]>,
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<Vec<u8>>, ()> {
+    let named =
+        |name: &[u8]| packet.is_some_and(|packet| packet.windows(name.len()).any(|part| part == name));
+    let mut parts: Vec<(u32, u32, &[u8])> = parts
+        .filter_map(|part| {
+            let (name, rest) = part.split_at_checked(segments::EXTENSION_NAME)?;
+            let (length, rest) = rest.split_first_chunk()?;
+            let (place, data) = rest.split_first_chunk()?;
+            named(name).then_some((u32::from_be_bytes(*place), u32::from_be_bytes(*length), data))
+        })
+        .collect();
+    parts.sort_by_key(|(place, ..)| *place);
+    let Some(&(_, length, _)) = parts.first() else { return Ok(None) };
+    let mut extension = Vec::new();
+    for (place, _, data) in parts {
+        if place as usize != extension.len() {
+            return Err(());
+        }
+        extension.extend_from_slice(data);
+    }
+    (extension.len() == length as usize).then_some(Some(extension)).ok_or(())
 }
 
 /// JFIF: version, unit, two densities.

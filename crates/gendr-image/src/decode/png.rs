@@ -1,12 +1,16 @@
 //! PNG, with every chunk that says something about the picture.
 
+pub(super) mod rows;
+
 use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, DecodingError, Info, Transformations, Unit};
 
 use super::{Decoded, damaged};
 use crate::{
-    Density, DensityUnit, Error, Format, Limits, Metadata, Notice, PngColor, Result, Text, iptc,
+    Density, DensityUnit, Error, Format, Limits, Metadata, Notice, PngColor, Result, Text,
+    decode::segments::XMP as XMP_SEGMENT,
+    photoshop,
     raster::{Layout, Raster, Samples},
 };
 
@@ -36,16 +40,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     reader.finish().map_err(error)?;
     data.truncate(frame.buffer_size());
 
-    let layout = match frame.color_type {
-        ColorType::Grayscale => Layout::Grey,
-        ColorType::GrayscaleAlpha => Layout::GreyAlpha,
-        ColorType::Rgb | ColorType::Indexed => Layout::Rgb,
-        ColorType::Rgba => Layout::Rgba,
-    };
-    let samples = match frame.bit_depth {
-        BitDepth::Sixteen => Samples::sixteen(&data, u16::from_be_bytes),
-        _ => Samples::Eight(data),
-    };
+    let (layout, samples) = (layout_of(frame.color_type), samples_of(data, frame.bit_depth));
     let mut decoded = Decoded::new(Raster { width, height, layout, samples });
     let info = reader.info();
     read_metadata(info, &mut decoded.metadata, &mut decoded.notices);
@@ -58,6 +53,22 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
         decoded.notices.push(Notice::converted("samples of fewer than 8 bits became 8 bits"));
     }
     Ok(decoded)
+}
+
+fn layout_of(color: ColorType) -> Layout {
+    match color {
+        ColorType::Grayscale => Layout::Grey,
+        ColorType::GrayscaleAlpha => Layout::GreyAlpha,
+        ColorType::Rgb | ColorType::Indexed => Layout::Rgb,
+        ColorType::Rgba => Layout::Rgba,
+    }
+}
+
+fn samples_of(data: Vec<u8>, depth: BitDepth) -> Samples {
+    match depth {
+        BitDepth::Sixteen => Samples::sixteen(&data, u16::from_be_bytes),
+        _ => Samples::Eight(data),
+    }
 }
 
 fn error(error: DecodingError) -> Error {
@@ -124,19 +135,39 @@ fn read_metadata(info: &Info<'_>, metadata: &mut Metadata, notices: &mut Vec<Not
     }
 }
 
-/// Texts that carry other metadata are unpacked, as ImageMagick and exiftool write them.
+/// Texts that carry other metadata are unpacked, as ImageMagick and exiftool write them; chunks made for those count more.
 fn take_text(keyword: &str, value: String, metadata: &mut Metadata) {
-    let raw = keyword.strip_prefix("Raw profile type ").map(|kind| (kind, raw_profile(&value)));
-    match (keyword, raw) {
-        (XMP_KEYWORD, _) => metadata.xmp = Some(value.into_bytes()),
-        (_, Some(("iptc" | "8bim", Some(block)))) => {
-            metadata.iptc = Some(iptc::from_resources(&block).unwrap_or(block));
+    if keyword == XMP_KEYWORD {
+        metadata.xmp = Some(value.into_bytes());
+        return;
+    }
+    let raw = keyword.strip_prefix("Raw profile type ").zip(raw_profile(&value));
+    match raw {
+        Some(("iptc" | "8bim", block)) => {
+            let resources = photoshop::read(&block);
+            metadata.photoshop = resources.others;
+            metadata.iptc = match resources.iptc {
+                None if metadata.photoshop.is_none() => Some(block),
+                found => found,
+            };
         }
-        (_, Some(("exif" | "APP1", Some(block)))) if block.starts_with(b"Exif\0\0") => {
-            metadata.exif.get_or_insert_with(|| block[6..].to_vec());
+        Some(("exif", block)) => take_exif(&block, metadata),
+        Some(("APP1", block)) if block.starts_with(XMP_SEGMENT) => {
+            metadata.xmp.get_or_insert_with(|| block[XMP_SEGMENT.len()..].to_vec());
+        }
+        Some(("APP1", block)) => take_exif(&block, metadata),
+        Some(("xmp", block)) => {
+            metadata.xmp.get_or_insert(block);
+        }
+        Some(("icc" | "icm", block)) => {
+            metadata.icc.get_or_insert(block);
         }
         _ => metadata.texts.push(Text { keyword: keyword.to_owned(), value }),
     }
+}
+
+fn take_exif(block: &[u8], metadata: &mut Metadata) {
+    metadata.exif.get_or_insert_with(|| crate::metadata::bare_exif(block).to_vec());
 }
 
 /// A block in hexadecimal after a line with its name and a line with its length.

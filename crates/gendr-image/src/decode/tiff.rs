@@ -1,8 +1,12 @@
 //! TIFF: strips and tiles, planar or not, 1 to 16 bits and floats.
 
+pub(super) mod rows;
 pub(crate) mod tags;
 
-use std::{borrow::Cow, io::Cursor};
+use std::{
+    borrow::Cow,
+    io::{Cursor, Read, Seek},
+};
 
 use tiff::{
     ColorType, TiffError,
@@ -13,6 +17,7 @@ use tiff::{
 use super::{Decoded, damaged};
 use crate::{
     Error, Format, Limits, Notice, Result,
+    exif::Exif,
     raster::{Layout, Raster, Samples},
 };
 
@@ -24,24 +29,39 @@ enum Meaning {
     Ycbcr,
 }
 
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
+/// A file whose first directory was read, and what that says of the pixels.
+struct Begun<R: Read + Seek> {
+    decoder: Decoder<R>,
+    width: usize,
+    height: usize,
+    meaning: Meaning,
+    channels: usize,
+    bits: u8,
+}
+
+fn begin<R: Read + Seek>(file: R, palette: bool, length: u64, limits: &Limits) -> Result<Begun<R>> {
     let mut allocation = tiff::decoder::Limits::default();
     allocation.decoding_buffer_size = limits.allocation();
     allocation.intermediate_buffer_size = limits.allocation();
     allocation.ifd_value_size = (64 << 20).min(limits.allocation());
-    let mut pixels = Cow::Borrowed(bytes);
-    let palette = tags::unname_palette(&mut pixels);
-    let mut decoder = Decoder::new(Cursor::new(&*pixels)).map_err(error)?.with_limits(allocation);
+    let mut decoder = Decoder::new(file).map_err(error)?.with_limits(allocation);
     let (width, height) = decoder.dimensions().map_err(error)?;
     let color = decoder.colortype().map_err(error)?;
     let (meaning, channels) = meaning(color, palette)?;
     let bits = color.bit_depth();
-    limits.check(width.into(), height.into(), channels as u64, u64::from(bits).div_ceil(8))?;
-    check_extent(&mut decoder, bytes.len() as u64)?;
+    check_extent(&mut decoder, length)?;
+    Ok(Begun { decoder, width: width as usize, height: height as usize, meaning, channels, bits })
+}
+
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
+    let mut pixels = Cow::Borrowed(bytes);
+    let palette = tags::unname_palette(&mut pixels);
+    let begun = begin(Cursor::new(&*pixels), palette, bytes.len() as u64, limits)?;
+    let Begun { mut decoder, width, height, meaning, channels, bits } = begun;
+    limits.check(width as u64, height as u64, channels as u64, u64::from(bits).div_ceil(8))?;
 
     let mut result = DecodingResult::U8(Vec::new());
     let buffer = decoder.read_image_to_buffer(&mut result).map_err(error)?;
-    let (width, height) = (width as usize, height as usize);
     let mut notices = Vec::new();
     let samples = to_samples(result, &mut notices)?;
     let samples = match samples {
@@ -63,15 +83,25 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     if bits < 8 && layout == Layout::Grey {
         notices.push(Notice::converted("samples of fewer than 8 bits became 8 bits"));
     }
+    let mut decoded = Decoded::new(Raster { width, height, layout, samples });
+    decoded.notices = notices;
+    describe(&mut decoder, Exif::read(bytes), &mut decoded)?;
+    Ok(decoded)
+}
+
+/// Fills in all that is said besides the pixels.
+fn describe<R: Read + Seek>(
+    decoder: &mut Decoder<R>,
+    exif: Option<Exif>,
+    decoded: &mut Decoded,
+) -> Result<()> {
     if decoder.more_images() {
-        notices.push(Notice::dropped("only the first page is used"));
+        decoded.notices.push(Notice::dropped("only the first page is used"));
     }
     let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).map_err(error)?.unwrap_or_default();
-    let mut decoded = Decoded::new(Raster { width, height, layout, samples });
-    decoded.premultiplied = layout.has_alpha() && extra.first() == Some(&1);
-    decoded.notices = notices;
-    tags::read(bytes, &mut decoded);
-    Ok(decoded)
+    decoded.premultiplied = extra.first() == Some(&1);
+    tags::read(exif, decoded);
+    Ok(())
 }
 
 fn meaning(color: ColorType, palette: bool) -> Result<(Meaning, usize)> {
@@ -90,7 +120,7 @@ fn meaning(color: ColorType, palette: bool) -> Result<(Meaning, usize)> {
 }
 
 /// Refuses a file whose pixels lie, even in part, behind its end.
-fn check_extent(decoder: &mut Decoder<Cursor<&[u8]>>, length: u64) -> Result<()> {
+fn check_extent<R: Read + Seek>(decoder: &mut Decoder<R>, length: u64) -> Result<()> {
     for (offsets, counts) in
         [(Tag::StripOffsets, Tag::StripByteCounts), (Tag::TileOffsets, Tag::TileByteCounts)]
     {

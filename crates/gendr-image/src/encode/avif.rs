@@ -1,15 +1,18 @@
-//! AVIF, lossy.
+//! AVIF, lossy, 10 bits, without chroma subsampling.
 
-use ravif::{Encoder, Img, RGB8, RGBA8};
+mod metadata;
 
-use super::{failed, note_beyond_exif_and_xmp, note_dropped};
+use ravif::{Encoder, MatrixCoefficients, PixelRange};
+
+use super::{failed, note_beyond_exif_and_xmp};
 use crate::{
     Error, Metadata, Notice, OutputFormat, Result,
-    raster::{Layout, Raster, Samples},
+    raster::{Raster, Samples},
 };
 
 /// Of 1 (best) to 10: some seconds for a picture of 4 megapixels.
 const SPEED: u8 = 7;
+const MOST: f32 = 1023.0;
 
 pub(super) fn encode(
     raster: &Raster,
@@ -17,33 +20,41 @@ pub(super) fn encode(
     quality: u8,
     notices: &mut Vec<Notice>,
 ) -> Result<Vec<u8>> {
-    let Samples::Eight(samples) = &raster.samples else {
-        return Err(Error::argument("AVIF is written with 8 bits"));
+    let Samples::Sixteen(samples) = &raster.samples else {
+        return Err(Error::argument("AVIF is made of 16 bits"));
     };
     let quality = f32::from(quality);
-    let mut encoder = Encoder::new().with_quality(quality).with_alpha_quality(quality).with_speed(SPEED);
-    if let Some(exif) = &metadata.exif {
-        encoder = encoder.with_exif(exif);
-    }
-    let (width, height) = (raster.width, raster.height);
-    let opaque = |r, g, b| RGB8 { r, g, b };
-    let rgb: Vec<RGB8> = match raster.layout {
-        Layout::Grey => samples.iter().map(|&v| opaque(v, v, v)).collect(),
-        Layout::Rgb | Layout::Cmyk => {
-            samples.as_chunks().0.iter().map(|&[r, g, b]| opaque(r, g, b)).collect()
-        }
-        Layout::GreyAlpha | Layout::Rgba => Vec::new(),
-    };
-    let encoded = if raster.layout.has_alpha() {
-        let rgba: Vec<RGBA8> = match raster.layout {
-            Layout::GreyAlpha => samples.as_chunks().0.iter().map(|&[v, a]| RGBA8::new(v, v, v, a)).collect(),
-            _ => samples.as_chunks().0.iter().map(|&[r, g, b, a]| RGBA8::new(r, g, b, a)).collect(),
-        };
-        encoder.encode_rgba(Img::new(&rgba, width, height))
-    } else {
-        encoder.encode_rgb(Img::new(&rgb, width, height))
-    };
-    note_dropped("XMP", OutputFormat::Avif, metadata.xmp.is_some(), notices);
+    let encoder = Encoder::new().with_quality(quality).with_alpha_quality(quality).with_speed(SPEED);
+    let (grey, alpha) = (raster.layout.is_grey(), raster.layout.has_alpha());
+    let pixels = samples.chunks_exact(raster.layout.channels());
+    let ycbcr = pixels
+        .clone()
+        .map(|pixel| if grey { ycbcr([pixel[0]; 3]) } else { ycbcr([pixel[0], pixel[1], pixel[2]]) });
+    let opacity = alpha.then(|| pixels.map(|pixel| tenth_bit(unit(pixel[pixel.len() - 1]))));
+    let encoded = encoder.encode_raw_planes_10_bit(
+        raster.width,
+        raster.height,
+        ycbcr,
+        opacity,
+        PixelRange::Full,
+        MatrixCoefficients::BT601,
+    );
     note_beyond_exif_and_xmp(metadata, OutputFormat::Avif, notices);
-    Ok(encoded.map_err(failed)?.avif_file)
+    metadata::with_metadata(&encoded.map_err(failed)?.avif_file, metadata)
+}
+
+fn unit(sample: u16) -> f32 {
+    f32::from(sample) / 65535.0
+}
+
+fn tenth_bit(value: f32) -> u16 {
+    (value.clamp(0.0, 1.0) * MOST + 0.5) as u16
+}
+
+/// Full-range BT.601.
+fn ycbcr(rgb: [u16; 3]) -> [u16; 3] {
+    let [r, g, b] = rgb.map(unit);
+    let y = 0.299 * r + 0.587 * g + 0.114 * b;
+    let half = 512.0 / MOST;
+    [y, (b - y) / 1.772 + half, (r - y) / 1.402 + half].map(tenth_bit)
 }

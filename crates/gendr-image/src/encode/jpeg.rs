@@ -5,9 +5,10 @@ use jpeg_encoder::{ColorType, Encoder, PixelDensity, PixelDensityUnit, SamplingF
 use super::{failed, note_dropped};
 use crate::{
     Density, DensityUnit, Error, Metadata, Notice, OutputFormat, Result,
-    decode::segments::{ICC, PHOTOSHOP, XMP, marker},
-    iptc,
+    decode::segments::{EXTENDED_XMP, EXTENSION_NAME, ICC, PHOTOSHOP, XMP, marker},
+    photoshop,
     raster::{Layout, Raster, Samples},
+    xmp,
 };
 
 /// Most bytes behind the two that give a segment's length.
@@ -63,8 +64,13 @@ fn segments(metadata: &Metadata, notices: &mut Vec<Notice>) -> Vec<u8> {
     };
     add("EXIF", marker::APP1, b"Exif\0\0", metadata.exif.as_deref());
     add("XMP", marker::APP1, XMP, metadata.xmp.as_deref());
-    let resources = metadata.iptc.as_deref().map(iptc::to_resources);
-    add("IPTC", marker::APP13, PHOTOSHOP, resources.as_deref());
+    for (prefix, part) in xmp_extension(metadata) {
+        add("XMP", marker::APP1, &prefix, Some(part));
+    }
+    let resources = photoshop::write(metadata.iptc.as_deref(), metadata.photoshop.as_deref());
+    for part in resources.unwrap_or_default().chunks(MAX_SEGMENT - PHOTOSHOP.len()) {
+        add("IPTC", marker::APP13, PHOTOSHOP, Some(part));
+    }
     let profile = metadata.icc.as_deref().unwrap_or_default();
     let parts = profile.chunks(MAX_SEGMENT - ICC.len() - 2);
     // The number of a part is one byte.
@@ -84,4 +90,23 @@ fn segments(metadata: &Metadata, notices: &mut Vec<Notice>) -> Vec<u8> {
         note_dropped(&format!("the text {}", text.keyword), OutputFormat::Jpeg, true, notices);
     }
     bytes
+}
+
+/// The extension of the XMP in parts, each with what stands before it, under the name that the packet gives.
+fn xmp_extension(metadata: &Metadata) -> Vec<(Vec<u8>, &[u8])> {
+    let named = metadata.xmp.as_deref().zip(metadata.xmp_extension.as_deref());
+    let Some((name, extension)) =
+        named.and_then(|(packet, extension)| Some((xmp::extension_name(packet)?, extension)))
+    else {
+        return Vec::new();
+    };
+    let length = (extension.len() as u32).to_be_bytes();
+    let most = MAX_SEGMENT - EXTENDED_XMP.len() - EXTENSION_NAME - 8;
+    let parts = extension.chunks(most).enumerate();
+    parts
+        .map(|(index, part)| {
+            let place = ((index * most) as u32).to_be_bytes();
+            ([EXTENDED_XMP, name.as_bytes(), &length, &place].concat(), part)
+        })
+        .collect()
 }

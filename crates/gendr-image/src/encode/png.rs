@@ -10,7 +10,7 @@ use png::{
 
 use super::failed;
 use crate::{
-    Density, DensityUnit, Depth, Metadata, PngColor, Result, iptc,
+    Density, DensityUnit, Depth, Metadata, PngColor, Result, photoshop,
     raster::{Layout, Raster, Samples},
 };
 
@@ -90,8 +90,8 @@ fn write_texts<W: Write>(writer: &mut Writer<W>, metadata: &Metadata) -> Result<
         let text = String::from_utf8_lossy(xmp).into_owned();
         writer.write_text_chunk(&ITXtChunk::new("XML:com.adobe.xmp", text))?;
     }
-    if let Some(records) = &metadata.iptc {
-        let text = raw_profile("iptc", &iptc::to_resources(records));
+    if let Some(resources) = photoshop::write(metadata.iptc.as_deref(), metadata.photoshop.as_deref()) {
+        let text = raw_profile("iptc", &resources);
         writer.write_text_chunk(&ZTXtChunk::new("Raw profile type iptc", text))?;
     }
     for text in &metadata.texts {

@@ -2,9 +2,12 @@
 
 use std::io::{Seek, Write};
 
-use super::{EncodeOptions, check_size, choose_depth, failed, png, prepare_metadata, tiff::TiffWriter};
+use super::{
+    EncodeOptions, check_size, choose_depth, failed, left, png, prepare_metadata, space_to_leave,
+    tiff::TiffWriter,
+};
 use crate::{
-    Depth, Error, Metadata, Notice, OutputFormat, Picture, Planes, Result,
+    ColorSpace, Depth, Error, Metadata, Notice, OutputFormat, Picture, Planes, Result,
     raster::{Layout, Raster},
 };
 
@@ -21,6 +24,8 @@ pub struct StripWriter<W: Write + Seek + 'static> {
     grey: bool,
     alpha: bool,
     depth: Depth,
+    /// The space that colours must leave for sRGB.
+    space: Option<ColorSpace>,
 }
 
 enum Target<W: Write + Seek + 'static> {
@@ -46,7 +51,8 @@ impl<W: Write + Seek + 'static> StripWriter<W> {
         }
         check_size(options.format, width, height)?;
         let mut notices = Vec::new();
-        let metadata = prepare_metadata(like, size, options, &mut notices);
+        let mut metadata = prepare_metadata(like, size, options, &mut notices);
+        let space = space_to_leave(like, options.format, &mut metadata, &mut notices);
         let depth = choose_depth(like.depth, options, &mut notices);
         let (grey, alpha) = (like.grey, like.alpha.is_some());
         let layout = Layout::new(grey, alpha);
@@ -57,7 +63,7 @@ impl<W: Write + Seek + 'static> StripWriter<W> {
                 Target::Png(Box::new(writer.into_stream_writer_with_size(CHUNK).map_err(failed)?))
             }
             OutputFormat::Tiff => {
-                Target::Tiff(TiffWriter::new(target, size, layout, depth)?, Box::new(metadata))
+                Target::Tiff(TiffWriter::new(target, size, layout, depth, &metadata)?, Box::new(metadata))
             }
             other => {
                 let name = other.format().name();
@@ -65,7 +71,7 @@ impl<W: Write + Seek + 'static> StripWriter<W> {
                     .with_hint("choose PNG or TIFF"));
             }
         };
-        Ok((Self { file, width, height, rows: 0, grey, alpha, depth }, notices))
+        Ok((Self { file, width, height, rows: 0, grey, alpha, depth, space }, notices))
     }
 
     /// Appends the rows of a strip: colour, `[3, rows, width]`, and opacity, `[1, rows, width]`, where there is one.
@@ -83,13 +89,19 @@ impl<W: Write + Seek + 'static> StripWriter<W> {
         {
             return Err(Error::argument("a strip does not fit the picture that was begun"));
         }
-        let raster = Raster::from_planes(color, alpha, self.grey, self.depth);
+        let in_srgb = self.space.as_ref().map(|space| left(space, color));
+        let raster = Raster::from_planes(in_srgb.as_ref().unwrap_or(color), alpha, self.grey, self.depth);
         match &mut self.file {
             Target::Png(writer) => writer.write_all(&png::sample_bytes(&raster.samples))?,
             Target::Tiff(writer, _) => writer.write_rows(&raster.samples)?,
         }
         self.rows += color.height();
         Ok(())
+    }
+
+    /// Rows that were appended so far.
+    pub fn rows_written(&self) -> usize {
+        self.rows
     }
 
     /// Ends the file.

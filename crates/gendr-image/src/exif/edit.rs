@@ -1,6 +1,6 @@
 //! Changes to an EXIF block that move nothing.
 
-use super::{FieldType, Order, tag};
+use super::{Directory, Entry, FieldType, Order, tag};
 
 /// A directory entry where it stands.
 #[derive(Clone, Copy)]
@@ -88,18 +88,57 @@ pub(crate) fn remove_gps(block: &mut [u8]) -> bool {
         return false;
     };
     let Some(slot) = find(block, order, main, tag::GPS_DIRECTORY) else { return false };
+    // Read before anything is blanked: in a damaged block the directories may overlap.
+    let count = usize::from(order.u16(block, main).unwrap_or(1)).max(1);
+    let end = (main + 2 + 12 * count).min(block.len()).max(slot.at + 12);
+    let link: [u8; 4] = order.u32_bytes(order.u32(block, end).unwrap_or(0));
     if let Some(directory) = sub_directory(block, order, main, tag::GPS_DIRECTORY) {
         blank_directory(block, order, directory);
     }
     // The entries behind it move up; the freed place becomes the end of the directory, before the link to the next.
-    let count = usize::from(order.u16(block, main).unwrap_or(0));
-    let end = (main + 2 + 12 * count).min(block.len());
-    let link: [u8; 4] = order.u32_bytes(order.u32(block, end).unwrap_or(0));
     block.copy_within(slot.at + 12..end, slot.at);
     block[end - 12..end].fill(0);
     block[end - 12..end - 8].copy_from_slice(&link);
     block[main..main + 2].copy_from_slice(&order.u16_bytes((count - 1) as u16));
     true
+}
+
+/// The main directory with all values left where they are: one of more than four bytes is its offset in the block. What
+/// leads out of the block is left out.
+pub(crate) fn main_in_place(block: &[u8]) -> Option<(Order, Directory)> {
+    let order = Order::of(block)?;
+    let below = [tag::EXIF_DIRECTORY, tag::GPS_DIRECTORY];
+    let entry = |slot: Slot| -> Option<Entry> {
+        let kind = FieldType::from_code(slot.kind)?;
+        let value = block.get(slot.at + 8..slot.at + 12)?.to_vec();
+        let length = if below.contains(&slot.tag) { 6 } else { kind.bytes(slot.count) };
+        let end = (order.u32(block, slot.at + 8)? as usize).checked_add(length)?;
+        (length <= 4 || end <= block.len()).then_some(Entry { tag: slot.tag, kind, count: slot.count, value })
+    };
+    let entries = slots(block, order, main_directory(block, order)?).filter_map(entry);
+    Some((order, Directory(entries.collect())))
+}
+
+/// The block with fields added to its main directory, which moves to the end; nothing else moves. Fields that are there
+/// already stay as they are.
+pub(crate) fn with_fields(block: Option<Vec<u8>>, fields: impl FnOnce(Order) -> Vec<Entry>) -> Vec<u8> {
+    let given = block.and_then(|block| main_in_place(&block).map(|(order, main)| (block, order, main)));
+    let (mut block, order, mut main) = given.unwrap_or_else(|| {
+        let header = Order::Little.header(0).to_vec();
+        (header, Order::Little, Directory::default())
+    });
+    for field in fields(order) {
+        if main.0.iter().all(|entry| entry.tag != field.tag) {
+            main.0.push(field);
+        }
+    }
+    if !block.len().is_multiple_of(2) {
+        block.push(0);
+    }
+    let start = block.len() as u32;
+    block[4..8].copy_from_slice(&order.u32_bytes(start));
+    main.append_to(&mut block, 0, order);
+    block
 }
 
 fn blank_directory(block: &mut [u8], order: Order, directory: usize) {
@@ -206,6 +245,39 @@ mod tests {
             assert_eq!((width.kind, &width.value[..]), (FieldType::Long, &order.u32_bytes(100_000)[..]));
             assert!(exif.gps.0.is_empty());
             assert!(!block.windows(8).any(|bytes| bytes == [7; 8]), "positions must not stay behind");
+        }
+    }
+
+    #[test]
+    fn fields_are_added_without_moving_what_is_there() {
+        for order in [Order::Little, Order::Big] {
+            let before = sample(order);
+            let added = with_fields(Some(before.clone()), |order| {
+                vec![Entry::shorts(0x0128, order, &[2]), Entry::shorts(tag::ORIENTATION, order, &[3])]
+            });
+            assert_eq!(added[8..before.len()], before[8..]);
+            let (old, new) = (Exif::read(&before).unwrap(), Exif::read(&added).unwrap());
+            assert_eq!((old.exif, old.gps), (new.exif, new.gps));
+            assert_eq!(new.main.find(tag::ORIENTATION), old.main.find(tag::ORIENTATION));
+            assert_eq!(new.main.find(0x0128).unwrap().number(order), Some(2));
+        }
+        let made = with_fields(None, |order| vec![Entry::shorts(0x0128, order, &[3])]);
+        assert_eq!(number(&made, 0x0128), Some(3));
+        assert_eq!(
+            made,
+            with_fields(Some(b"nothing".to_vec()), |order| vec![Entry::shorts(0x0128, order, &[3])])
+        );
+    }
+
+    #[test]
+    fn a_gps_directory_that_is_the_main_directory_is_removed_all_the_same() {
+        for at in [0u32, 8, 10] {
+            let mut block = Order::Little.header(8).to_vec();
+            block.extend(b"\x01\0\x25\x88\x04\0\x01\0\0\0");
+            block.extend(at.to_le_bytes());
+            block.extend([0; 4]);
+            assert!(remove_gps(&mut block));
+            assert!(find(&block, Order::Little, 8, tag::GPS_DIRECTORY).is_none());
         }
     }
 

@@ -1,5 +1,7 @@
 //! An EXIF block taken apart and put together again, for containers that hold its parts on their own (TIFF).
 
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
 use super::{Order, tag};
 
 /// Type of a field's values.
@@ -44,6 +46,11 @@ pub(crate) struct Exif {
 
 /// Most bytes of values taken from one block; entries may point at the same bytes, so the file's size is no bound.
 const MAX_VALUES: usize = 16 << 20;
+/// Most fields taken from one directory: each may lie in another corner of a large file.
+const MAX_FIELDS: u64 = 4096;
+/// Types of BigTIFF for numbers and offsets of eight bytes.
+const LONG8: u16 = 16;
+const IFD8: u16 = 18;
 
 impl FieldType {
     pub(crate) fn from_code(code: u16) -> Option<Self> {
@@ -124,7 +131,6 @@ impl Entry {
 }
 
 impl Directory {
-    #[cfg(test)]
     pub(crate) fn find(&self, tag: u16) -> Option<&Entry> {
         self.0.iter().find(|entry| entry.tag == tag)
     }
@@ -135,32 +141,117 @@ impl Directory {
     }
 
     /// Reads the directory at `offset`. Fields that are damaged or of unknown type are left out.
-    fn read(bytes: &[u8], order: Order, offset: u32, budget: &mut usize) -> Self {
-        let directory = offset as usize;
-        let count = usize::from(order.u16(bytes, directory).unwrap_or(0));
-        let entry = |index: usize| -> Option<Entry> {
-            let at = directory + 2 + 12 * index;
-            let kind = FieldType::from_code(order.u16(bytes, at + 2)?)?;
-            let count = order.u32(bytes, at + 4)?;
+    fn read(source: &mut impl Source, form: Form, offset: u64, budget: &mut usize) -> Self {
+        let Form { order, big } = form;
+        // Bytes of the count of fields, of a field, and of a count or offset in it.
+        let (head, field, word) = if big { (8, 20, 8) } else { (2, 12, 4) };
+        let count = source
+            .bytes(offset, head)
+            .and_then(|bytes| if big { order.u64(&bytes, 0) } else { order.u16(&bytes, 0).map(u64::from) });
+        let entry = |index: u64| -> Option<Entry> {
+            let slot = source.bytes(offset.checked_add(head as u64 + field as u64 * index)?, field)?;
+            let (tag, code) = (order.u16(&slot, 0)?, order.u16(&slot, 2)?);
+            let count = u32::try_from(form.word(&slot, 4)?).ok()?;
+            let at = form.word(&slot, 4 + word)?;
+            if matches!(code, LONG8 | IFD8) && count == 1 {
+                return Some(Entry::longs(tag, order, &[u32::try_from(at).ok()?]));
+            }
+            let kind = FieldType::from_code(code)?;
             let length = kind.bytes(count);
-            let from = if length <= 4 { at + 8 } else { order.u32(bytes, at + 8)? as usize };
-            let value = bytes.get(from..from.checked_add(length)?)?;
-            *budget = budget.checked_sub(length)?;
-            Some(Entry { tag: order.u16(bytes, at)?, kind, count, value: value.to_vec() })
+            let value = if length <= word {
+                slot[4 + word..4 + word + length].to_vec()
+            } else {
+                *budget = budget.checked_sub(length)?;
+                source.bytes(at, length)?
+            };
+            Some(Entry { tag, kind, count, value })
         };
-        Self((0..count).filter_map(entry).collect())
+        Self((0..count.unwrap_or(0).min(MAX_FIELDS)).filter_map(entry).collect())
+    }
+}
+
+/// Byte order, and whether the stream is BigTIFF, whose counts and offsets have eight bytes.
+#[derive(Clone, Copy)]
+struct Form {
+    order: Order,
+    big: bool,
+}
+
+impl Form {
+    fn word(self, bytes: &[u8], at: usize) -> Option<u64> {
+        if self.big { self.order.u64(bytes, at) } else { self.order.u32(bytes, at).map(u64::from) }
+    }
+}
+
+/// Bytes by their place, in memory or in a file.
+pub(crate) trait Source {
+    /// None where they are not all there.
+    fn bytes(&mut self, from: u64, length: usize) -> Option<Vec<u8>>;
+}
+
+impl Source for &[u8] {
+    fn bytes(&mut self, from: u64, length: usize) -> Option<Vec<u8>> {
+        let from = usize::try_from(from).ok()?;
+        self.get(from..from.checked_add(length)?).map(<[u8]>::to_vec)
+    }
+}
+
+/// A file as a [`Source`].
+pub(crate) struct FileSource<'a, R> {
+    file: &'a mut BufReader<R>,
+    length: u64,
+}
+
+impl<'a, R: Read + Seek> FileSource<'a, R> {
+    pub(crate) fn new(file: &'a mut BufReader<R>) -> io::Result<Self> {
+        let length = file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, length })
+    }
+
+    fn read(&mut self, from: u64, length: usize) -> io::Result<Vec<u8>> {
+        // Relative, so that what is buffered stays of use.
+        let here = self.file.stream_position()?;
+        self.file.seek_relative(from.wrapping_sub(here) as i64)?;
+        let mut bytes = vec![0; length];
+        self.file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl<R: Read + Seek> Source for FileSource<'_, R> {
+    fn bytes(&mut self, from: u64, length: usize) -> Option<Vec<u8>> {
+        // Before anything is allocated.
+        from.checked_add(length as u64).filter(|&end| end <= self.length)?;
+        self.read(from, length).ok()
     }
 }
 
 impl Exif {
     /// Takes a block apart; also reads the first directory of a TIFF file and those below it. None where the bytes are no
     /// such thing.
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        let order = Order::of(bytes)?;
+    pub(crate) fn read(mut bytes: &[u8]) -> Option<Self> {
+        Self::read_from(&mut bytes)
+    }
+
+    /// The same from a file.
+    pub(crate) fn read_from(source: &mut impl Source) -> Option<Self> {
+        let header = source.bytes(0, 8)?;
+        let (form, first) = match Order::of(&header) {
+            Some(order) => (Form { order, big: false }, order.u32(&header, 4)?.into()),
+            None => {
+                let order = match header[..] {
+                    [b'I', b'I', 43, 0, 8, 0, 0, 0] => Order::Little,
+                    [b'M', b'M', 0, 43, 0, 8, 0, 0] => Order::Big,
+                    _ => return None,
+                };
+                (Form { order, big: true }, order.u64(&source.bytes(8, 8)?, 0)?)
+            }
+        };
+        let order = form.order;
         let mut budget = MAX_VALUES;
-        let mut main = Directory::read(bytes, order, order.u32(bytes, 4)?, &mut budget);
+        let mut main = Directory::read(source, form, first, &mut budget);
         let mut below = |parent: &mut Directory, tag| match parent.remove(tag).and_then(|e| e.number(order)) {
-            Some(offset) => Directory::read(bytes, order, offset, &mut budget),
+            Some(offset) => Directory::read(source, form, offset.into(), &mut budget),
             None => Directory::default(),
         };
         let mut exif = below(&mut main, tag::EXIF_DIRECTORY);
@@ -169,40 +260,15 @@ impl Exif {
         Some(Self { order, main, exif, gps, interoperability })
     }
 
-    /// The same in another byte order. Maker notes and other blocks of undefined type stay byte for byte.
-    pub(crate) fn in_order(mut self, order: Order) -> Self {
-        if order != self.order {
-            self.order = order;
-            for part in [&mut self.main, &mut self.exif, &mut self.gps, &mut self.interoperability] {
-                for entry in &mut part.0 {
-                    entry.value.chunks_mut(entry.kind.word()).for_each(<[u8]>::reverse);
-                }
-            }
-        }
-        self
-    }
-
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
         [&self.main, &self.exif, &self.gps, &self.interoperability].iter().all(|part| part.0.is_empty())
     }
 
-    /// Puts the block together.
+    /// Puts the block together. The main directory comes first.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = match self.order {
-            Order::Little => b"II*\0".to_vec(),
-            Order::Big => b"MM\0*".to_vec(),
-        };
-        bytes.extend(self.order.u32_bytes(8));
-        self.append_to(&mut bytes, 0, Vec::new());
-        bytes
-    }
-
-    /// Appends all directories to `bytes`, whose first byte stands at `base` of the file, with `more` fields in the main
-    /// one. The main directory comes first.
-    pub(crate) fn append_to(&self, bytes: &mut Vec<u8>, base: u32, more: Vec<Entry>) {
+        let mut bytes = self.order.header(8).to_vec();
         let mut main = self.main.clone();
-        main.0.extend(more);
         let mut exif = self.exif.clone();
         // Directories below are placed after their parents, so a parent's length must be known with the pointers in it.
         let placeholder = |tag| Entry::longs(tag, self.order, &[0]);
@@ -214,19 +280,20 @@ impl Exif {
         pointer(&mut exif, &self.interoperability, tag::INTEROPERABILITY_DIRECTORY);
         pointer(&mut main, &exif, tag::EXIF_DIRECTORY);
         pointer(&mut main, &self.gps, tag::GPS_DIRECTORY);
-        let exif_at = base + (bytes.len() + main.length()) as u32;
+        let exif_at = (bytes.len() + main.length()) as u32;
         let gps_at = exif_at + exif.length_if_any() as u32;
         let interoperability_at = gps_at + self.gps.length_if_any() as u32;
         let order = self.order;
         main.point(order, tag::EXIF_DIRECTORY, exif_at);
         main.point(order, tag::GPS_DIRECTORY, gps_at);
         exif.point(order, tag::INTEROPERABILITY_DIRECTORY, interoperability_at);
-        main.append_to(bytes, base, order);
+        main.append_to(&mut bytes, 0, order);
         for child in [&exif, &self.gps, &self.interoperability] {
             if !child.0.is_empty() {
-                child.append_to(bytes, base, order);
+                child.append_to(&mut bytes, 0, order);
             }
         }
+        bytes
     }
 }
 
@@ -247,7 +314,8 @@ impl Directory {
         }
     }
 
-    fn append_to(&self, bytes: &mut Vec<u8>, base: u32, order: Order) {
+    /// Appends the directory and its values to `bytes`, whose first byte stands at `base` of the file.
+    pub(crate) fn append_to(&self, bytes: &mut Vec<u8>, base: u32, order: Order) {
         let mut sorted: Vec<&Entry> = self.0.iter().collect();
         sorted.sort_by_key(|entry| entry.tag);
         let mut values = base as usize + bytes.len() + 2 + 12 * sorted.len() + 4;

@@ -23,6 +23,16 @@ fn lossless_files_give_the_exact_pixels() {
 }
 
 #[test]
+fn metadata_of_a_bigtiff_are_read() {
+    let files = folder("exact");
+    let (_, bytes) = files.iter().find(|(name, _)| name.ends_with("bigtiff.tif")).unwrap();
+    let metadata = decode(bytes, &Limits::default()).unwrap().metadata;
+    assert_eq!(metadata.icc.unwrap().get(36..40), Some(&b"acsp"[..]));
+    let (x, y) = metadata.density.unwrap().per_inch().unwrap();
+    assert!((x - 300.0).abs() < 0.5 && (y - 300.0).abs() < 0.5, "{x} {y}");
+}
+
+#[test]
 fn lossy_files_come_near_and_conversions_are_told() {
     let want = base("exact");
     for (name, bytes) in folder("near") {

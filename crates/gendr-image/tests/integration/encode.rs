@@ -243,7 +243,9 @@ fn metadata_go_through_every_format_or_their_loss_is_told() {
 
 #[test]
 fn exif_in_a_container_of_its_own_keeps_every_byte_but_the_corrected_tags() {
-    let picture = described();
+    let mut picture = described();
+    // WebP would keep it in EXIF.
+    picture.metadata.density = None;
     let original = picture.metadata.exif.clone().unwrap();
     for format in [OutputFormat::Png, OutputFormat::Jpeg, OutputFormat::Webp] {
         let got = round_trip(&picture, &EncodeOptions::new(format)).metadata.exif.unwrap();

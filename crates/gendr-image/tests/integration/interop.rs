@@ -8,6 +8,8 @@ use gendr_image::{
 use moxcms::ColorProfile;
 use serde_json::Value;
 
+mod matrix;
+
 use crate::samples::{all, base, difference, synthetic};
 
 const FORMATS: [OutputFormat; 4] =
@@ -82,6 +84,8 @@ fn libjxl_reads_the_pixels_that_were_written() {
         (true, true, Depth::Eight),
         (false, false, Depth::Sixteen),
         (true, false, Depth::Sixteen),
+        (false, true, Depth::Sixteen),
+        (true, true, Depth::Sixteen),
     ] {
         let mut picture = synthetic(337, 123);
         picture.depth = depth;

@@ -14,4 +14,5 @@ mod interop;
 mod more_formats;
 mod resize;
 mod samples;
+mod strips;
 mod tile;

@@ -67,6 +67,8 @@ mod jxl {
             (true, true, Depth::Eight),
             (false, false, Depth::Sixteen),
             (true, false, Depth::Sixteen),
+            (false, true, Depth::Sixteen),
+            (true, true, Depth::Sixteen),
         ] {
             let mut picture = synthetic(33, 21);
             picture.depth = depth;
@@ -87,27 +89,117 @@ mod jxl {
     }
 
     #[test]
-    fn opacity_in_sixteen_bits_is_refused() {
-        let mut picture = synthetic(5, 5);
-        picture.depth = Depth::Sixteen;
-        let error = encode(&picture, &EncodeOptions::new(OutputFormat::Jxl)).unwrap_err();
+    fn a_line_of_pixels_is_refused() {
+        let error = encode(&synthetic(1, 5), &EncodeOptions::new(OutputFormat::Jxl)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.hint().is_some());
     }
 }
 
-#[test]
 #[cfg(feature = "avif")]
-fn avif_files_are_such_and_colors_are_converted() {
+mod avif {
+    use super::*;
+    use crate::samples::difference;
+    use gendr_image::Depth;
     use moxcms::ColorProfile;
-    for folder in ["exact", "grey", "alpha"] {
-        let mut picture = base(folder);
-        let encoded = encode(&picture, &EncodeOptions::new(OutputFormat::Avif)).unwrap();
-        assert_eq!(&encoded.bytes[4..12], b"ftypavif", "{folder}");
-        assert!(encoded.notices.is_empty(), "{folder}: {:?}", encoded.notices);
-        picture.grey = false;
-        picture.metadata.icc = Some(ColorProfile::new_adobe_rgb().encode().unwrap());
-        let encoded = encode(&picture, &EncodeOptions::new(OutputFormat::Avif)).unwrap();
-        assert!(encoded.notices.iter().any(|notice| notice.to_string().contains("sRGB")), "{folder}");
+
+    #[test]
+    fn files_of_libavif_are_read() {
+        for (name, bytes) in folder("avif") {
+            assert_eq!(Format::detect(&bytes).unwrap(), Format::Avif, "{name}");
+            let got = decode(&bytes, &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            for length in (0..bytes.len()).step_by(bytes.len() / 60 + 1) {
+                assert!(decode(&bytes[..length], &Limits::default()).is_err(), "{name} cut to {length}");
+            }
+            let kind = name.trim_start_matches("avif/").split(['_', '.']).next().unwrap();
+            if kind == "grid" {
+                assert_eq!((got.width(), got.height()), (192, 128));
+                let want = base("exact").color;
+                let (mut sum, area) = (0.0, 192 * 128);
+                for at in 0..3 * area {
+                    let (channel, y, x) = (at / area, at % area / 192, at % 192);
+                    sum += (got.color.data()[at] - want.row(channel, y / 8)[x / 8]).abs();
+                }
+                assert!(sum / (3 * area) as f32 < 0.01, "{name}: {}", sum / (3 * area) as f32);
+                continue;
+            }
+            let want = base(if kind == "near" { "exact" } else { kind });
+            let (largest, mean) = difference(&got.color, &want.color);
+            let most = match name.trim_start_matches("avif/") {
+                name if name.contains("premultiplied") => 1.0,
+                name if name.starts_with("exact") || name.contains("lossless") => 1e-6,
+                "near_ten.avif" | "near_twelve.avif" | "grey_400.avif" => 0.02,
+                // Little is left of colours that change at every pixel.
+                _ => 1.0,
+            };
+            assert!(largest <= most && mean < 0.08, "{name}: {largest}, mean {mean}");
+            assert_eq!(got.grey, kind == "grey", "{name}");
+            assert_eq!(
+                got.depth == Depth::Sixteen,
+                name.contains("ten") || name.contains("twelve"),
+                "{name}"
+            );
+            assert_eq!(got.alpha, want.alpha, "{name}");
+            assert!(got.notices.is_empty(), "{name}: {:?}", got.notices);
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_with_profile_and_metadata() {
+        for name in ["exact", "grey", "alpha"] {
+            let mut picture = base(name);
+            picture.metadata.xmp = Some(b"<xmp/>".to_vec());
+            picture.metadata.exif = Some(b"II*\0\x08\0\0\0\0\0\0\0\0\0".to_vec());
+            picture.metadata.icc = (name != "grey").then(|| ColorProfile::new_adobe_rgb().encode().unwrap());
+            let options = EncodeOptions { quality: Some(98), ..EncodeOptions::new(OutputFormat::Avif) };
+            let encoded = encode(&picture, &options).unwrap();
+            assert!(encoded.notices.is_empty(), "{name}: {:?}", encoded.notices);
+            let got = decode(&encoded.bytes, &Limits::default()).unwrap();
+            let (_, mean) = difference(&got.color, &picture.color);
+            assert!(mean < 0.02, "{name}: {mean}");
+            assert_eq!(got.alpha.is_some(), picture.alpha.is_some(), "{name}");
+            assert_eq!(got.metadata.exif, picture.metadata.exif, "{name}");
+            assert_eq!(got.metadata.xmp, picture.metadata.xmp, "{name}");
+            assert_eq!(got.metadata.icc, picture.metadata.icc, "{name}");
+        }
+    }
+
+    #[test]
+    fn changed_bytes_are_errors_at_worst() {
+        let limits = Limits { max_pixels: 1 << 20, max_bytes: 64 << 20 };
+        for (name, bytes) in folder("avif") {
+            // The boxes; streams are the decoder's own affair.
+            for at in 0..bytes.len().min(420) {
+                let mut changed = bytes.clone();
+                changed[at] ^= 0x81;
+                if let Err(error) = decode(&changed, &limits) {
+                    assert!(!error.to_string().contains('\n'), "{name}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(feature = "webp-lossy")]
+#[test]
+fn lossy_webp_is_written_where_a_quality_is_asked_for() {
+    use crate::samples::difference;
+    for name in ["exact", "grey", "alpha"] {
+        let mut picture = base(name);
+        picture.metadata.xmp = Some(b"<xmp/>".to_vec());
+        picture.metadata.exif = Some(b"II*\0\x08\0\0\0\0\0\0\0\0\0".to_vec());
+        let options = EncodeOptions { quality: Some(90), ..EncodeOptions::new(OutputFormat::Webp) };
+        let encoded = encode(&picture, &options).unwrap();
+        assert!(encoded.bytes.windows(4).any(|kind| kind == b"VP8 "), "{name}");
+        let got = decode(&encoded.bytes, &Limits::default()).unwrap();
+        assert!(difference(&got.color, &picture.color).1 < 0.15, "{name}");
+        assert_eq!(got.alpha, picture.alpha, "{name}");
+        assert_eq!(
+            (got.metadata.exif, got.metadata.xmp),
+            (picture.metadata.exif, picture.metadata.xmp),
+            "{name}"
+        );
+        let lossless = encode(&picture, &EncodeOptions::new(OutputFormat::Webp)).unwrap();
+        assert!(lossless.bytes.windows(4).any(|kind| kind == b"VP8L"), "{name}");
     }
 }

@@ -1,7 +1,7 @@
 //! The convolutions that restoration networks consist of.
 
 use crate::{filled, timing::Report};
-use gendr_kernels::{Activation, ConvShape, conv2d, conv2d_backward_input, conv2d_backward_weight};
+use gendr_kernels::{ConvShape, Finish, conv2d, conv2d_backward_input, conv2d_backward_weight};
 use std::hint::black_box;
 
 pub(crate) fn measure(report: &Report) {
@@ -49,7 +49,7 @@ pub(crate) fn measure(report: &Report) {
         let (mut input, mut weight) = (filled(shape.input_len()), filled(shape.weight_len()));
         let mut output = vec![0.0; shape.output_len()];
         let forward =
-            || conv2d(&shape, black_box(&input), &weight, None, Activation::None, black_box(&mut output));
+            || conv2d(&shape, black_box(&input), &weight, &Finish::default(), black_box(&mut output));
         report.line(&format!("{name} forward"), shape.flops(), forward);
         let gradient = filled(shape.output_len());
         let to_input = || conv2d_backward_input(&shape, black_box(&gradient), &weight, black_box(&mut input));

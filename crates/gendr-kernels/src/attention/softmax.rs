@@ -3,7 +3,7 @@
 use super::KEYS;
 use crate::{
     math::exp,
-    simd::{Kernel, Simd},
+    simd::{Kernel, Simd, load, store},
 };
 
 /// Turns scores into exponentials against the greatest score so far, and brings sums and results to it.
@@ -73,7 +73,7 @@ fn scale_row<S: Simd>(s: S, row: &mut [f32], factor: f32) {
         // SAFETY: `count` floats from `at` on lie inside the row.
         unsafe {
             let to = row.as_mut_ptr().add(at);
-            s.store_first(to, s.mul(s.load_first(to, count), factor), count);
+            store(s, to, s.mul(load(s, to, count), factor), count);
         }
     }
 }
@@ -129,15 +129,15 @@ impl Kernel for ScoreGradients<'_> {
                         (s.splat(self.logarithms[row]), s.splat(self.sums[row]))
                     } else {
                         (
-                            s.load_first(self.logarithms[at..].as_ptr(), count),
-                            s.load_first(self.sums[at..].as_ptr(), count),
+                            load(s, self.logarithms[at..].as_ptr(), count),
+                            load(s, self.sums[at..].as_ptr(), count),
                         )
                     };
                     let (scores, gradients) = (scores.as_mut_ptr().add(at), gradients.as_mut_ptr().add(at));
-                    let p = exp(s, s.sub(s.mul(s.load_first(scores, count), scale), logarithm));
-                    let g = s.mul(s.mul(p, s.sub(s.load_first(gradients, count), sum)), scale);
-                    s.store_first(scores, p, count);
-                    s.store_first(gradients, g, count);
+                    let p = exp(s, s.sub(s.mul(load(s, scores, count), scale), logarithm));
+                    let g = s.mul(s.mul(p, s.sub(load(s, gradients, count), sum)), scale);
+                    store(s, scores, p, count);
+                    store(s, gradients, g, count);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    activation::Activation,
     conv_shape::Padding,
     noise::{errors, noise},
 };
@@ -11,6 +12,7 @@ use proptest::prelude::*;
 fn products(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
     let (out_height, out_width) = shape.output_size();
     let k = shape.kernel;
+    let ((height, width), step) = (shape.stored_size(), if shape.enlarged { 2 } else { 1 });
     for n in 0..shape.batch {
         for o in 0..shape.out_channels {
             for c in 0..shape.in_channels {
@@ -21,10 +23,10 @@ fn products(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
                                 let row = (y * shape.stride + i).wrapping_sub(shape.padding.top);
                                 let column = (x * shape.stride + j).wrapping_sub(shape.padding.left);
                                 if row < shape.height && column < shape.width {
+                                    let (row, column) = (row / step, column / step);
                                     visit(
                                         ((n * shape.out_channels + o) * out_height + y) * out_width + x,
-                                        ((n * shape.in_channels + c) * shape.height + row) * shape.width
-                                            + column,
+                                        ((n * shape.in_channels + c) * height + row) * width + column,
                                         ((o * shape.in_channels + c) * k + i) * k + j,
                                     );
                                 }
@@ -61,7 +63,17 @@ fn shapes() -> impl Strategy<Value = ConvShape> {
                 (top, bottom, left, right),
             )| {
                 let padding = Padding { top, bottom, left, right };
-                ConvShape { batch, in_channels, out_channels, height, width, kernel, stride, padding }
+                ConvShape {
+                    batch,
+                    in_channels,
+                    out_channels,
+                    height,
+                    width,
+                    kernel,
+                    stride,
+                    padding,
+                    enlarged: false,
+                }
             },
         )
         .prop_filter("kernel fits", |shape| shape.checked().is_ok())
@@ -77,15 +89,18 @@ fn check_forward(shape: &ConvShape, seed: u64, rms_bound: f64, max_bound: f64) {
     let input = noise(seed, shape.input_len());
     let weight = noise(seed + 1, shape.weight_len());
     let bias = noise(seed + 2, shape.out_channels);
+    let residual = noise(seed + 3, shape.output_len());
+    let finish = Finish { residual: Some(&residual), scale: 0.5, ..Finish::bias(&bias) };
     let area = shape.out_height() * shape.out_width();
     let mut want: Vec<f64> =
         (0..shape.output_len()).map(|i| f64::from(bias[i / area % shape.out_channels])).collect();
     products(shape, |o, i, w| want[o] += f64::from(input[i]) * f64::from(weight[w]));
+    want.iter_mut().zip(&residual).for_each(|(want, residual)| *want = *want * 0.5 + f64::from(*residual));
     for level in Level::available() {
         for route in routes(shape) {
             let filters = Filters::stored(&weight, shape.out_channels, shape.in_channels, shape.kernel);
             let mut got = vec![f32::NAN; shape.output_len()];
-            convolve_by(route, level, shape, &input, filters, Some(&bias), Activation::None, &mut got);
+            convolve_by(route, level, shape, &input, filters, finish, &mut got);
             let (rms, max) = errors(&got, &want);
             assert!(rms <= rms_bound && max <= max_bound, "{level:?} {route:?} {shape:?}: {rms:e} {max:e}");
         }
@@ -98,6 +113,11 @@ proptest! {
     #[test]
     fn forward_agrees_with_plain_sums(shape in shapes(), seed in 0u64..1000) {
         check_forward(&shape, seed, 1e-5, 1e-4);
+    }
+
+    #[test]
+    fn enlarged_inputs_are_read_as_if_they_were_stored_so(shape in shapes(), seed in 0u64..1000) {
+        check_forward(&ConvShape { enlarged: true, stride: 1, ..shape }, seed, 1e-5, 1e-4);
     }
 
     #[test]
@@ -168,7 +188,7 @@ fn activations_follow_the_bias() {
     let (input, weight, bias) = (noise(1, shape.input_len()), noise(2, shape.weight_len()), noise(3, 5));
     let slopes = [0.1, 0.2, -0.3, 0.0, 1.5];
     let mut linear = vec![0.0; shape.output_len()];
-    conv2d(&shape, &input, &weight, Some(&bias), Activation::None, &mut linear);
+    conv2d(&shape, &input, &weight, &Finish::bias(&bias), &mut linear);
     for level in Level::available() {
         for route in routes(&shape) {
             let cases: [(Activation<'_>, Rectifier<'_>); 3] = [
@@ -179,7 +199,8 @@ fn activations_follow_the_bias() {
             for (activation, want) in cases {
                 let filters = Filters::stored(&weight, 5, 3, 3);
                 let mut got = vec![f32::NAN; shape.output_len()];
-                convolve_by(route, level, &shape, &input, filters, Some(&bias), activation, &mut got);
+                let finish = Finish { activation, ..Finish::bias(&bias) };
+                convolve_by(route, level, &shape, &input, filters, finish, &mut got);
                 for (i, (got, &x)) in got.iter().zip(&linear).enumerate() {
                     assert!((got - want(x, i / 81)).abs() < 2e-5, "{level:?} {route:?} {activation:?} {i}");
                 }
@@ -199,7 +220,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
             let mut output = vec![0.0; shape.output_len()];
             let mut input_gradient = vec![0.0; shape.input_len()];
             let mut weight_gradient = vec![0.0; shape.weight_len()];
-            conv2d(&shape, &input, &weight, None, Activation::None, &mut output);
+            conv2d(&shape, &input, &weight, &Finish::default(), &mut output);
             conv2d_backward_input(&shape, &gradient, &weight, &mut input_gradient);
             conv2d_backward_weight(&shape, &input, &gradient, &mut weight_gradient);
             (output, input_gradient, weight_gradient)
@@ -215,6 +236,7 @@ fn impossible_shapes_are_refused() {
     for bad in [
         ConvShape { batch: 0, ..good },
         ConvShape { stride: 0, ..good },
+        ConvShape { stride: 2, enlarged: true, ..good },
         ConvShape { kernel: 12, ..good },
         ConvShape { height: usize::MAX, ..good },
         ConvShape { padding: Padding::all(usize::MAX), ..good },

@@ -15,6 +15,8 @@ use std::marker::PhantomData;
 
 /// Input channels that one job sums up: as many rows as are multiplied at once.
 const CHANNELS: usize = 8;
+/// Tiles summed over at once: the sums go to memory and back for each such block.
+const TILES: usize = 96;
 /// Floats of transformed output gradient that all threads share.
 const SHARED_GRADIENT: usize = 5 << 20;
 
@@ -24,7 +26,7 @@ impl WeightGradient<'_> {
         let lanes = self.level.lanes();
         let tiles = Tiles::new(shape, 4);
         let count = tiles.count();
-        let size = 3 * lanes;
+        let size = TILES;
         // The output channels are columns of right matrices, the tiles their depth.
         let columns = shape.out_channels.next_multiple_of(lanes);
         let gradient_matrix = matrix_stride(columns, size);
@@ -116,7 +118,7 @@ impl WeightGradient<'_> {
         let columns = shape.out_channels.next_multiple_of(lanes);
         let rows = (shape.in_channels - channel).min(CHANNELS);
         let sum_matrix = sums.len() / 36;
-        let matrix = matrix_stride(CHANNELS, 3 * lanes);
+        let matrix = matrix_stride(CHANNELS, TILES);
         with_scratch(36 * matrix, |transformed| {
             for (block, (runs, count)) in group.iter().enumerate() {
                 let padded = count.next_multiple_of(lanes);
@@ -131,6 +133,8 @@ impl WeightGradient<'_> {
                     matrix,
                     depth: CHANNELS,
                     first_channel: channel,
+                    // One panel: the channels' rows are those of a left matrix.
+                    panel: TILES,
                     kind: PhantomData,
                 });
                 for (k, sums) in sums.chunks_exact_mut(sum_matrix).enumerate() {

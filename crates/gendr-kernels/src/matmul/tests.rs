@@ -75,6 +75,9 @@ proptest! {
                 let mut got = vec![f32::NAN; want.len()];
                 linear(&shape, &x, &weight, Some(&bias), &mut got);
                 check("forward", &got, &want);
+                linear_added(&shape, &x, &weight, Some(&bias), Some(&gradient), &mut got);
+                let added: Vec<f64> = want.iter().zip(&gradient).map(|(y, g)| y + f64::from(*g)).collect();
+                check("added", &got, &added);
                 let mut got = vec![f32::NAN; want_input.len()];
                 linear_backward_input(&shape, &gradient, &weight, &mut got);
                 check("input", &got, &want_input);

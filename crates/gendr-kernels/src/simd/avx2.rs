@@ -48,6 +48,14 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn store_quads(self, to: *mut f32, stride: usize, v: __m256) {
+        unsafe {
+            _mm_storeu_ps(to, _mm256_castps256_ps128(v));
+            _mm_storeu_ps(to.add(stride), _mm256_extractf128_ps::<1>(v));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> __m256 {
         unsafe { _mm256_maskload_ps(from, lane_mask(count)) }
     }

@@ -76,6 +76,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn store_quads(self, to: *mut f32, stride: usize, v: __m512) {
+        unsafe {
+            _mm_storeu_ps(to, _mm512_castps512_ps128(v));
+            _mm_storeu_ps(to.add(stride), _mm512_extractf32x4_ps::<1>(v));
+            _mm_storeu_ps(to.add(2 * stride), _mm512_extractf32x4_ps::<2>(v));
+            _mm_storeu_ps(to.add(3 * stride), _mm512_extractf32x4_ps::<3>(v));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> __m512 {
         unsafe { _mm512_maskz_loadu_ps(lane_mask(count), from) }
     }

@@ -31,6 +31,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    unsafe fn store_quads(self, to: *mut f32, _stride: usize, v: float32x4_t) {
+        unsafe { vst1q_f32(to, v) }
+    }
+
+    #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> float32x4_t {
         unsafe { vld1q_f32(Scalar.load_first(from, count).as_ptr()) }
     }

@@ -37,6 +37,12 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    unsafe fn store_quads(self, to: *mut f32, _stride: usize, v: V) {
+        // SAFETY: the caller promises four writable floats.
+        unsafe { self.store(to, v) }
+    }
+
+    #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> V {
         let mut v = [0.0; 4];
         // SAFETY: the caller promises `count <= 4` readable floats.

@@ -5,9 +5,9 @@ use super::{
     transform::Transform,
 };
 use crate::{
-    activation::Epilogue,
+    activation::Finish,
     scratch::SharedMut,
-    simd::{Kernel, Simd},
+    simd::{Kernel, Simd, load, store},
 };
 use std::marker::PhantomData;
 
@@ -34,15 +34,18 @@ pub(crate) struct InputTransform<'a, T, const I: usize, const O: usize> {
     pub(crate) matrix: usize,
     pub(crate) depth: usize,
     pub(crate) first_channel: usize,
+    /// Tiles of a packed panel.
+    pub(crate) panel: usize,
     pub(crate) kind: PhantomData<T>,
 }
 
 impl<T: Transform<I, O>, const I: usize, const O: usize> InputTransform<'_, T, I, O> {
     fn row<'p>(&'p self, run: &Run, channel: usize, row: usize) -> PaddedRow<'p> {
         let shape = &self.tiles.shape;
-        let area = shape.height * shape.width;
+        let (height, width) = shape.stored_size();
+        let area = height * width;
         let plane = &self.input[(run.image * shape.in_channels + channel) * area..][..area];
-        PaddedRow::of_plane(plane, shape.width, (run.y + row) as isize - shape.padding.top as isize)
+        PaddedRow::of_input(plane, shape, (run.y + row) as isize - shape.padding.top as isize)
     }
 
     /// The input columns of one row of a vector of neighbouring 6x6 tiles, from column `x` on.
@@ -51,7 +54,7 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> InputTransform<'_, T, I
         let len = 4 * S::LANES + 2;
         let mut from = line.as_ptr();
         match (usize::try_from(x), row.pixels) {
-            (Ok(x), Some(pixels)) if x + len <= pixels.len() => from = pixels[x..].as_ptr(),
+            (Ok(x), Some(pixels)) if !row.enlarged && x + len <= pixels.len() => from = pixels[x..].as_ptr(),
             // SAFETY: `len` is below `LINE`.
             _ => unsafe { row.read(s, x, line.as_mut_ptr(), len) },
         }
@@ -117,7 +120,7 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for InputTransfo
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (depth, matrix) = (self.depth, self.matrix);
-        let panel = 3 * S::LANES;
+        let panel = self.panel;
         let left = self.tiles.shape.padding.left as isize;
         let mut line = [0.0; LINE];
         let vectors = vectors(self.runs, self.padded, S::LANES);
@@ -126,15 +129,20 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for InputTransfo
                 let first_of_panel = tile / panel * panel;
                 let width = (self.padded - first_of_panel).min(panel);
                 let mut rows = [[s.zero(); I]; I];
-                for (r, row) in rows.iter_mut().enumerate() {
+                for r in 0..I {
                     let d = match runs {
                         [run] if O == 4 => {
+                            let pixels = self.row(run, channel, r);
+                            if r > 0 && pixels.repeats(self.row(run, channel, r - 1)) {
+                                rows[r] = rows[r - 1];
+                                continue;
+                            }
                             let x = (run.x + (tile - run.at) * O) as isize - left;
-                            self.neighbours(s, self.row(run, channel, r), x, &mut line)
+                            self.neighbours(s, pixels, x, &mut line)
                         }
                         runs => self.scattered(s, runs, [tile, channel, r], &mut line),
                     };
-                    *row = T::input(s, d);
+                    rows[r] = T::input(s, d);
                 }
                 let row = channel - self.first_channel;
                 let at = self.at + first_of_panel * depth + row * width + tile - first_of_panel;
@@ -181,7 +189,7 @@ fn vectors(runs: &[Run], padded: usize, lanes: usize) -> Vec<(usize, &[Run])> {
     (0..padded).step_by(lanes).map(of).collect()
 }
 
-/// A^T m A of each tile of a block, with bias and activation, written to the output pictures.
+/// A^T m A of each tile of a block, finished and written to the output pictures.
 pub(crate) struct OutputTransform<'a, T, const I: usize, const O: usize> {
     pub(crate) tiles: &'a Tiles,
     pub(crate) runs: &'a [Run],
@@ -190,9 +198,10 @@ pub(crate) struct OutputTransform<'a, T, const I: usize, const O: usize> {
     /// `I * I` matrices of a row of tiles a channel, `matrix` floats apart.
     pub(crate) from: &'a [f32],
     pub(crate) matrix: usize,
-    /// Output channel of the first row, and one epilogue a row.
+    /// Output channel of the first row, and the number of rows.
     pub(crate) channel: usize,
-    pub(crate) epilogues: &'a [Epilogue],
+    pub(crate) rows: usize,
+    pub(crate) finish: &'a Finish<'a>,
     pub(crate) output: SharedMut<'a>,
     pub(crate) kind: PhantomData<T>,
 }
@@ -218,16 +227,25 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> OutputTransform<'_, T, 
             let at = ((run.image * shape.out_channels + channel) * height + run.y + row) * width + x;
             // SAFETY: each tile belongs to one block and each channel to one row, so no other thread writes here.
             let out = unsafe { self.output.part(at, columns) };
+            let residual = self.finish.residual(at, columns);
             if scattered {
                 let line = &line[4 * (from - first)..];
                 for (column, out) in out.iter_mut().enumerate() {
-                    *out = line[column / O * 4 + column % O];
+                    *out =
+                        line[column / O * 4 + column % O] + residual.map_or(0.0, |residual| residual[column]);
                 }
-            } else {
-                for (part, v) in y.into_iter().enumerate() {
-                    let Some(out) = out.get_mut(part * S::LANES..) else { break };
-                    // SAFETY: no more than the part's floats are written.
-                    unsafe { s.store_first(out.as_mut_ptr(), v, out.len().min(S::LANES)) };
+                continue;
+            }
+            for (part, mut v) in y.into_iter().enumerate() {
+                let at = part * S::LANES;
+                let Some(out) = out.get_mut(at..).filter(|out| !out.is_empty()) else { break };
+                let count = out.len().min(S::LANES);
+                // SAFETY: `count` floats from `at` on lie inside the rows.
+                unsafe {
+                    if let Some(residual) = residual {
+                        v = s.add(v, load(s, residual.as_ptr().add(at), count));
+                    }
+                    store(s, out.as_mut_ptr(), v, count);
                 }
             }
         }
@@ -240,7 +258,8 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for OutputTransf
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let vectors = vectors(self.runs, self.padded, S::LANES);
-        for (row, epilogue) in self.epilogues.iter().enumerate() {
+        for row in 0..self.rows {
+            let epilogue = self.finish.epilogue(self.channel + row);
             for &(tile, runs) in &vectors {
                 let from = &self.from[row * self.padded + tile..][..(I * I - 1) * self.matrix + S::LANES];
                 let mut columns = [[s.zero(); O]; I];

@@ -3,13 +3,14 @@
 use super::transform::Transform;
 use crate::{
     filters::Filters,
-    gemm::ROWS,
+    gemm::{ROWS, packed_place},
     scratch::SharedMut,
     simd::{Kernel, Simd},
 };
 use std::marker::PhantomData;
 
-/// G g G^T of the kernels of one panel of output channels; matrix `i * I + j` is packed as a left matrix.
+/// G g G^T of the kernels of one panel of output channels; matrix `i * I + j` is packed as a left matrix
+/// as deep as there are input channels.
 pub(crate) struct WeightTransform<'a, T, const I: usize, const O: usize> {
     pub(crate) filters: Filters<'a>,
     /// First output channel.
@@ -29,13 +30,14 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for WeightTransf
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let out_channels = (self.filters.out_channels - self.channel).min(ROWS);
+        let depth = self.in_channels.len();
         let mut taps = [0.0; 16 * ROWS];
         for (step, channel) in self.in_channels.clone().enumerate() {
             self.gather(s, channel, out_channels, &mut taps);
-            let at = self.at + step * ROWS;
-            let end = self.to.address(at + (I * I - 1) * self.matrix + ROWS);
+            let last = (I * I - 1) * self.matrix + packed_place(ROWS - 1, step, depth) + 1;
+            let end = self.to.address(self.at + last);
             // SAFETY: the last address was just checked, the first lies that much before it.
-            let to = unsafe { end.sub((I * I - 1) * self.matrix + ROWS) };
+            let to = unsafe { end.sub(last) };
             for lane in (0..ROWS).step_by(S::LANES) {
                 let mut columns = [[s.zero(); I]; 3];
                 for (j, column) in columns.iter_mut().enumerate() {
@@ -52,8 +54,9 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for WeightTransf
                 for (i, &first) in left.iter().enumerate() {
                     let row = T::filter(s, [first, middle[i], right[i]]);
                     for (j, v) in row.into_iter().enumerate() {
+                        let at = (i * I + j) * self.matrix + packed_place(lane, step, depth);
                         // SAFETY: `i * I + j < I * I`, and `lane + LANES <= ROWS`.
-                        unsafe { s.store(to.add((i * I + j) * self.matrix + lane), v) };
+                        unsafe { s.store_quads(to.add(at), packed_place(4, 0, depth), v) };
                     }
                 }
             }

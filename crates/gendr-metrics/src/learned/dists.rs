@@ -3,9 +3,10 @@
 use gendr_image::{Error, Planes, Result};
 
 use super::{
-    check_size,
-    features::{Backbone, Maps, Pooling},
+    IMAGENET, check_size,
+    features::Backbone,
     network_input,
+    pooling::{Pool, Pooling},
     weights::Weights,
 };
 use crate::levels::check_pair;
@@ -28,7 +29,7 @@ impl Dists {
     /// # Errors
     /// An input error that names the tensor that is missing or has the wrong shape.
     pub fn new(weights: &Weights) -> Result<Self> {
-        let backbone = Backbone::vgg16(weights)?.with_pooling(Pooling::Hann);
+        let backbone = Backbone::vgg16(weights)?.with_pooling(Pooling::padded(Pool::Hann, 3, 2));
         let channels = 3 + backbone.channels().iter().sum::<usize>();
         let read = |name: &str| -> Result<Vec<f64>> {
             let tensor = weights.get(&[name.to_owned()], 4)?;
@@ -57,25 +58,14 @@ impl Dists {
     pub fn score(&self, output: &Planes, reference: &Planes) -> Result<f64> {
         check_pair(output, reference)?;
         check_size(output, self.backbone.least_side, "DISTS")?;
-        let maps = |picture: &Planes, data| Maps {
-            channels: 3,
-            height: picture.height(),
-            width: picture.width(),
-            data,
-        };
-        let features = |picture: &Planes| -> Result<Vec<Maps>> {
-            let normalized = network_input(picture, |channel, value| {
-                const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-                const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
-                (value - MEAN[channel]) / DEVIATION[channel]
-            });
-            let mut features = vec![maps(picture, network_input(picture, |_, value| value))];
-            features.extend(self.backbone.walk(&maps(picture, normalized))?);
+        let features = |picture: &Planes| -> Result<Vec<Planes>> {
+            let mut features = vec![network_input(picture, |_, value| value)];
+            features.extend(self.backbone.walk(&IMAGENET.input(picture))?);
             Ok(features)
         };
         let (a, b) = (features(output)?, features(reference)?);
         let pairs =
-            a.iter().zip(&b).flat_map(|(a, b)| (0..a.channels).map(move |c| (a.channel(c), b.channel(c))));
+            a.iter().zip(&b).flat_map(|(a, b)| (0..a.channels()).map(move |c| (a.plane(c), b.plane(c))));
         let weights = self.alpha.iter().zip(&self.beta);
         let similar = pairs.zip(weights).map(|((a, b), (alpha, beta))| {
             let [texture, structure] = similarities(a, b);

@@ -2,12 +2,7 @@
 
 use gendr_image::{Error, Planes, Result};
 
-use super::{
-    check_size,
-    features::{Backbone, Maps},
-    network_input,
-    weights::Weights,
-};
+use super::{check_size, features::Backbone, network_input, weights::Weights};
 use crate::levels::check_pair;
 
 /// LPIPS version 0.1 (Zhang, Isola, Efros, Shechtman and Wang 2018).
@@ -47,7 +42,7 @@ impl Lpips {
                     format!("lin{layer} has the shape {:?}, not [1, {channels}, 1, 1]", tensor.shape);
                 return Err(Error::input(message));
             }
-            Ok(tensor.data.clone())
+            Ok(tensor.data)
         };
         let linear = backbone.channels().into_iter().enumerate().map(linear).collect::<Result<_>>()?;
         Ok(Self { backbone, linear })
@@ -70,24 +65,24 @@ impl Lpips {
         check_pair(output, reference)?;
         check_size(output, self.backbone.least_side, "LPIPS")?;
         let features = |picture: &Planes| {
-            let data = network_input(picture, |channel, value| {
+            let input = network_input(picture, |channel, value| {
                 const SHIFT: [f32; 3] = [-0.030, -0.088, -0.188];
                 const SCALE: [f32; 3] = [0.458, 0.448, 0.450];
                 (value * 2.0 - 1.0 - SHIFT[channel]) / SCALE[channel]
             });
-            self.backbone.walk(&Maps { channels: 3, height: picture.height(), width: picture.width(), data })
+            self.backbone.walk(&input)
         };
         let (a, b) = (features(output)?, features(reference)?);
         Ok(a.iter().zip(&b).zip(&self.linear).map(|((a, b), weights)| distance(a, b, weights)).collect())
     }
 }
 
-fn distance(a: &Maps, b: &Maps, weights: &[f32]) -> f64 {
+fn distance(a: &Planes, b: &Planes, weights: &[f32]) -> f64 {
     let [a_length, b_length] = [a, b].map(lengths);
-    let area = a.height * a.width;
+    let area = a.height() * a.width();
     let mut sum = 0.0;
     for (channel, &weight) in weights.iter().enumerate() {
-        let values = a.channel(channel).iter().zip(b.channel(channel)).zip(a_length.iter().zip(&b_length));
+        let values = a.plane(channel).iter().zip(b.plane(channel)).zip(a_length.iter().zip(&b_length));
         let squares = values.map(|((&a, &b), (a_length, b_length))| {
             let difference = f64::from(a) / a_length - f64::from(b) / b_length;
             difference * difference
@@ -98,10 +93,10 @@ fn distance(a: &Maps, b: &Maps, weights: &[f32]) -> f64 {
 }
 
 /// Length over the channels at each place.
-fn lengths(maps: &Maps) -> Vec<f64> {
-    let mut squares = vec![0.0; maps.height * maps.width];
-    for channel in 0..maps.channels {
-        for (sum, &value) in squares.iter_mut().zip(maps.channel(channel)) {
+fn lengths(maps: &Planes) -> Vec<f64> {
+    let mut squares = vec![0.0; maps.height() * maps.width()];
+    for channel in 0..maps.channels() {
+        for (sum, &value) in squares.iter_mut().zip(maps.plane(channel)) {
             *sum += f64::from(value) * f64::from(value);
         }
     }

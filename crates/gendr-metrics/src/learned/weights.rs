@@ -1,9 +1,16 @@
-//! Tensors from safetensors files.
+//! Tensors for the networks of metrics, from weight files of any kind.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::{Path, PathBuf};
 
-use gendr_image::{Error, Limits, Result, read_file};
-use safetensors::{Dtype, SafeTensors};
+use bytes::Bytes;
+use gendr_image::{Error, ErrorKind, Result};
+use gendr_weights::{ElementType, Safetensors, StoredTensors, shown};
+
+/// Endings of weight files, the best first.
+const ENDINGS: [&str; 5] = ["safetensors", "pth", "pt", "bin", "ckpt"];
+
+/// What data-parallel training puts before every name.
+const PARALLEL: &str = "module.";
 
 /// A tensor in single precision.
 #[derive(Clone, Debug)]
@@ -12,106 +19,148 @@ pub(super) struct Tensor {
     pub(super) data: Vec<f32>,
 }
 
-/// Tensors by name.
+/// Tensors by name, whose values stay in their files until a network asks for them.
 #[derive(Clone, Debug, Default)]
-pub struct Weights(BTreeMap<String, Tensor>);
+pub struct Weights(StoredTensors);
 
 impl Weights {
-    /// Reads those of `files` that are in `folder`.
+    /// Reads from `folder` one file for each of `wanted`, the first of its names that is there, with any ending of weight
+    /// files: safetensors or what `torch.save` writes. Nothing in a file is executed.
     ///
     /// # Errors
     /// An input error where none is there or one is damaged.
-    pub fn open(folder: &Path, files: &[&str]) -> Result<Self> {
-        let mut weights = Self::default();
-        let there: Vec<_> =
-            files.iter().map(|file| folder.join(file)).filter(|path| path.is_file()).collect();
+    pub fn open(folder: &Path, wanted: &[&[&str]]) -> Result<Self> {
+        let there: Vec<PathBuf> = wanted.iter().filter_map(|names| find(folder, names)).collect();
         if there.is_empty() {
-            return Err(Error::input(format!("neither {} nor {} is here", files[0], files[files.len() - 1]))
-                .at(folder));
+            let names: Vec<&str> = wanted.iter().filter_map(|names| names.first().copied()).collect();
+            return Err(
+                Error::input(format!("no weight file called {} is here", names.join(" or "))).at(folder)
+            );
         }
+        let mut tensors = StoredTensors::new();
         for path in there {
-            let bytes = read_file(&path, &Limits::default())?;
-            weights.0.extend(Self::parse(&bytes, "").map_err(|error| error.at(&path))?.0);
+            tensors.extend(gendr_weights::open_network(&path).map_err(told)?);
         }
-        Ok(weights)
+        Ok(Self::new(tensors))
     }
 
-    /// The tensors of a safetensors file whose names begin with `prefix`, without it. Half precision is widened; tensors of
-    /// whole numbers are left out.
+    /// Tensors from anywhere.
+    pub fn new(tensors: StoredTensors) -> Self {
+        if tensors.is_empty() || !tensors.keys().all(|name| name.starts_with(PARALLEL)) {
+            return Self(tensors);
+        }
+        Self(gendr_weights::without_prefix(&tensors, PARALLEL))
+    }
+
+    /// The tensors of a safetensors file in memory whose names begin with `prefix`, without it.
     ///
     /// # Errors
-    /// An input error where the file is damaged or a value is not finite.
+    /// An input error where the file is damaged.
     pub fn parse(bytes: &[u8], prefix: &str) -> Result<Self> {
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|error| Error::input(format!("not a sound safetensors file: {error}")))?;
-        let mut tensors = BTreeMap::new();
-        for (name, view) in file.tensors() {
-            let Some(name) = name.strip_prefix(prefix) else { continue };
-            let bytes = view.data();
-            let data: Vec<f32> = match view.dtype() {
-                Dtype::F32 => bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
-                Dtype::F64 => {
-                    bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32).collect()
-                }
-                Dtype::BF16 => {
-                    let wide = |&bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16);
-                    bytes.as_chunks().0.iter().map(wide).collect()
-                }
-                Dtype::F16 => {
-                    bytes.as_chunks().0.iter().map(|&bytes| half(u16::from_le_bytes(bytes))).collect()
-                }
-                _ => continue,
-            };
-            if !data.iter().all(|value| value.is_finite()) {
-                return Err(Error::input(format!("{name} holds values that are not finite numbers")));
-            }
-            tensors.insert(name.to_owned(), Tensor { shape: view.shape().to_vec(), data });
-        }
-        Ok(Self(tensors))
+        let tensors = Safetensors::parse(&Bytes::copy_from_slice(bytes)).map_err(told)?.into_tensors();
+        Ok(Self::new(gendr_weights::without_prefix(&tensors, prefix)))
     }
 
-    /// The tensor under the first of `names` that is there, with `rank` axes.
-    pub(super) fn get(&self, names: &[String], rank: usize) -> Result<&Tensor> {
+    /// Whether there is a tensor of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// How many of `name(0)`, `name(1)`, ... are there without a gap.
+    pub(super) fn count(&self, name: impl Fn(usize) -> String) -> usize {
+        (0..self.0.len()).take_while(|&index| self.has(&name(index))).count()
+    }
+
+    /// The tensor under the first of `names` that is there, with `rank` axes, none of them empty.
+    pub(super) fn get(&self, names: &[String], rank: usize) -> Result<Tensor> {
         let Some((name, tensor)) = names.iter().find_map(|name| Some((name, self.0.get(name)?))) else {
             return Err(Error::input(format!("the weights lack {}", names.join(" or "))));
         };
-        if tensor.shape.len() != rank || tensor.data.is_empty() {
-            return Err(Error::input(format!("{name} has the shape {:?}, not {rank} axes", tensor.shape)));
+        let shape = tensor.shape().to_vec();
+        if shape.len() != rank || tensor.is_empty() {
+            return Err(Error::input(format!("{} has the shape {shape:?}, not {rank} axes", shown(name))));
+        }
+        if tensor.element() == ElementType::F64 {
+            let narrow = tensor.bytes().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32);
+            let data: Vec<f32> = narrow.collect();
+            if !data.iter().all(|value| value.is_finite()) {
+                return Err(Error::input(format!(
+                    "{} holds values that are not finite numbers",
+                    shown(name)
+                )));
+            }
+            return Ok(Tensor { shape, data });
+        }
+        Ok(Tensor { shape, data: tensor.values(name).map_err(told)?.to_vec() })
+    }
+
+    /// The tensor called `name`, which must have this shape.
+    pub(super) fn shaped(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.get(&[name.to_owned()], shape.len())?;
+        if tensor.shape != shape {
+            return Err(Error::input(format!("{name} has the shape {:?}, not {shape:?}", tensor.shape)));
         }
         Ok(tensor)
     }
+
+    /// The values of the vector called `name`, which must have this length.
+    pub(super) fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
+        Ok(self.shaped(name, &[length])?.data)
+    }
 }
 
-/// A half-precision number.
-fn half(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    match exponent {
-        0 => sign * fraction * 2_f32.powi(-24),
-        31 if fraction == 0.0 => sign * f32::INFINITY,
-        31 => f32::NAN,
-        _ => sign * (1.0 + fraction / 1024.0) * 2_f32.powi(exponent - 15),
-    }
+/// The first of the files that is in the folder.
+fn find(folder: &Path, names: &[&str]) -> Option<PathBuf> {
+    let files = names.iter().flat_map(|name| ENDINGS.map(|ending| folder.join(format!("{name}.{ending}"))));
+    files.into_iter().find(|path| path.is_file())
+}
+
+/// An error of a weight file as this crate's.
+fn told(error: gendr_weights::Error) -> Error {
+    use gendr_weights::ErrorKind as Stored;
+    let kind = match error.kind() {
+        Stored::Input => ErrorKind::Input,
+        Stored::Argument => ErrorKind::Argument,
+        Stored::Limit => ErrorKind::Limit,
+        Stored::Unsupported => ErrorKind::Unsupported,
+        Stored::Resource => ErrorKind::Resource,
+        Stored::Io => ErrorKind::Io,
+    };
+    Error::new(kind, error.to_string()).with_source(error)
 }
 
 #[cfg(test)]
 mod tests {
+    use gendr_weights::StoredTensor;
+
     use super::*;
 
-    #[test]
-    fn half_precision_is_widened() {
-        for (bits, value) in
-            [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x0001, 5.960_464_5e-8), (0, 0.0)]
-        {
-            assert_eq!(half(bits), value);
-        }
-        assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());
+    fn tensors(names: &[&str]) -> StoredTensors {
+        let tensor = || StoredTensor::from_f32(vec![1.0, 2.0], vec![2]).unwrap();
+        names.iter().map(|name| ((*name).to_owned(), tensor())).collect()
     }
 
     #[test]
     fn damaged_files_are_refused() {
         assert!(Weights::parse(b"no weights", "").is_err());
         let folder = tempfile::tempdir().unwrap();
-        assert!(Weights::open(folder.path(), &["a", "b"]).is_err());
+        let error = Weights::open(folder.path(), &[&["a", "b"], &["c"]]).unwrap_err().to_string();
+        assert!(error.starts_with("no weight file called a or c is here"), "{error}");
+        std::fs::write(folder.path().join("b.pth"), b"no pickle").unwrap();
+        assert!(Weights::open(folder.path(), &[&["a", "b"]]).is_err());
+    }
+
+    #[test]
+    fn names_of_parallel_training_lose_their_prefix() {
+        assert!(Weights::new(tensors(&["module.a", "module.b"])).has("a"));
+        assert!(Weights::new(tensors(&["module.a", "b"])).has("module.a"));
+    }
+
+    #[test]
+    fn shapes_are_checked_and_layers_counted() {
+        let weights = Weights::new(tensors(&["layer.0.w", "layer.1.w", "layer.3.w"]));
+        assert_eq!(weights.count(|index| format!("layer.{index}.w")), 2);
+        assert_eq!(weights.vector("layer.0.w", 2).unwrap(), [1.0, 2.0]);
+        assert!(weights.vector("layer.0.w", 3).is_err() && weights.shaped("layer.0.w", &[1, 2]).is_err());
     }
 }

@@ -1,59 +1,16 @@
 //! The one piece of linear algebra that NIQE needs.
 
-/// Sweeps after which Jacobi's method has long converged.
-const SWEEPS: usize = 30;
+use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
-/// `vector^T pinv(matrix) vector` for a symmetric `matrix`, row by row: eigenvalues by Jacobi's method, those under 1e-15 of
-/// the largest counted as zero.
+/// `vector^T pinv(matrix) vector` for a symmetric `matrix`, row by row: eigenvalues under 1e-15 of the largest count as zero.
 pub(super) fn inverse_form(matrix: &[f64], vector: &[f64]) -> f64 {
     let size = vector.len();
-    let mut matrix = matrix.to_vec();
-    let mut vector = vector.to_vec();
-    for _ in 0..SWEEPS {
-        if !sweep(&mut matrix, &mut vector) {
-            break;
-        }
-    }
-    let eigenvalues: Vec<f64> = (0..size).map(|index| matrix[index * size + index]).collect();
-    let largest = eigenvalues.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    eigenvalues
-        .iter()
-        .zip(&vector)
-        .filter(|(eigenvalue, _)| eigenvalue.abs() > 1e-15 * largest)
-        .map(|(eigenvalue, coordinate)| coordinate * coordinate / eigenvalue)
-        .sum()
-}
-
-/// Rotates every pair of axes so that their common element becomes zero, the vector along with them. Returns
-/// whether anything turned.
-fn sweep(matrix: &mut [f64], vector: &mut [f64]) -> bool {
-    let size = vector.len();
-    let mut turned = false;
-    for p in 0..size {
-        for q in p + 1..size {
-            let common = matrix[p * size + q];
-            let (at_p, at_q) = (matrix[p * size + p], matrix[q * size + q]);
-            if common.abs() <= f64::EPSILON * 1e-3 * (at_p * at_q).abs().sqrt() || common == 0.0 {
-                continue;
-            }
-            turned = true;
-            let theta = (at_q - at_p) / (2.0 * common);
-            let tangent = theta.signum() / (theta.abs() + theta.hypot(1.0));
-            let cosine = 1.0 / tangent.hypot(1.0);
-            let sine = tangent * cosine;
-            let rotate = |a: f64, b: f64| (cosine * a - sine * b, sine * a + cosine * b);
-            for row in 0..size {
-                let (a, b) = (row * size + p, row * size + q);
-                (matrix[a], matrix[b]) = rotate(matrix[a], matrix[b]);
-            }
-            for column in 0..size {
-                let (a, b) = (p * size + column, q * size + column);
-                (matrix[a], matrix[b]) = rotate(matrix[a], matrix[b]);
-            }
-            (vector[p], vector[q]) = rotate(vector[p], vector[q]);
-        }
-    }
-    turned
+    let eigen = SymmetricEigen::new(DMatrix::from_row_slice(size, size, matrix));
+    let largest = eigen.eigenvalues.amax();
+    let coordinates = eigen.eigenvectors.tr_mul(&DVector::from_row_slice(vector));
+    let terms = eigen.eigenvalues.iter().zip(coordinates.iter());
+    let known = terms.filter(|(eigenvalue, _)| eigenvalue.abs() > 1e-15 * largest);
+    known.map(|(eigenvalue, coordinate)| coordinate * coordinate / eigenvalue).sum()
 }
 
 #[cfg(test)]

@@ -175,9 +175,13 @@ mod tests {
         let row = |index: usize| Row {
             name: format!("{index}"),
             metrics: [("niqe", index as f64)].into_iter().collect(),
-            notes: Vec::new(),
+            ..Row::default()
         };
-        let evaluation = |count| Evaluation { metrics: vec![info], rows: (0..count).map(row).collect() };
+        let evaluation = |count| Evaluation {
+            metrics: vec![info],
+            rows: (0..count).map(row).collect(),
+            ..Evaluation::default()
+        };
         let names = |evaluation: &Evaluation| -> Vec<String> {
             let method = ReportMethod { name: "m", evaluation, pairs: &[] };
             choose(&[method, method], &info, 2)

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Comparison, Evaluation, MethodComparison,
-    metric::{Direction, MetricInfo},
+    metric::{Direction, MetricInfo, Needs},
 };
 
 /// The end of the page.
@@ -122,13 +122,18 @@ fn mean_cell(column: &Comparison, method: &MethodComparison, several: bool) -> S
         }
         _ => String::new(),
     };
-    format!("<td{difference}>{mean}<small>{low:.decimals$} to {high:.decimals$}</small></td>")
+    let interval = match column.metric.needs {
+        Needs::References => String::new(),
+        _ => format!("<small>{low:.decimals$} to {high:.decimals$}</small>"),
+    };
+    format!("<td{difference}>{mean}{interval}</td>")
 }
 
 /// A plot for each metric.
 pub(super) fn distributions(columns: &[Comparison], methods: &[(&str, &Evaluation)]) -> String {
     let mut html = String::from("<section><h2>Distributions</h2>\n<div class=\"plots\">\n");
-    for Comparison { metric, .. } in columns {
+    let single = columns.iter().filter(|column| column.metric.needs != Needs::References);
+    for Comparison { metric, .. } in single {
         let scores: Vec<(&str, Vec<f64>)> =
             methods.iter().map(|(name, evaluation)| (*name, evaluation.scores(metric.id))).collect();
         _ = writeln!(
@@ -203,13 +208,14 @@ pub(super) fn all_scores(methods: &[ReportMethod<'_>]) -> String {
             Escaped(method.name),
             evaluation.rows.len()
         );
-        for metric in &evaluation.metrics {
+        let single = || evaluation.metrics.iter().filter(|metric| metric.needs != Needs::References);
+        for metric in single() {
             html += &metric_heading(metric, "col");
         }
         html += "<th scope=\"col\">Notes</th></tr>\n";
         for row in &evaluation.rows {
             _ = write!(html, "<tr><th scope=\"row\">{}</th>", Escaped(&row.name));
-            for metric in &evaluation.metrics {
+            for metric in single() {
                 let score = row.metrics.get(metric.id);
                 let score = score.map_or_else(String::new, |score| format!("{score:.*}", metric.decimals));
                 _ = write!(html, "<td>{score}</td>");

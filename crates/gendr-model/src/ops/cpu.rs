@@ -8,16 +8,20 @@ mod convolution;
 mod group_norm;
 mod layer_norm;
 mod linear;
+mod rearrangement;
 mod rectifier;
+mod widening;
 
 pub(super) use attention::AttentionKernels;
 use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 use burn_flex::FlexTensor;
-pub(super) use convolution::{ConvKernels, FusedConvKernels};
+pub(super) use convolution::{AddedConvKernels, ConvKernels, ConvSettings, FusedConvKernels};
 pub(super) use group_norm::{GroupNormKernels, MomentKernels};
 pub(super) use layer_norm::LayerNormKernels;
 pub(super) use linear::{FusedLinearKernels, LinearKernels};
+pub(super) use rearrangement::{Rearrangement, RearrangementKernels};
 pub(super) use rectifier::RectifierKernels;
+pub(super) use widening::WideningKernels;
 
 /// Whether the kernels take this tensor, with gradients or without.
 pub(super) fn takes<const D: usize>(x: &Tensor<D>) -> bool {

@@ -186,7 +186,7 @@ impl UpBlock {
         }
         if let (Some(upsampler), Some(next)) = (self.upsamplers.first(), skips.last()) {
             let [_, _, h, w] = next.dims();
-            x = upsampler.conv.forward_upsampled(x, [h, w]);
+            x = upsampler.conv.forward_upsampled(x, [h, w], None);
         }
         x
     }

@@ -144,9 +144,9 @@ impl TransformerBlock {
     fn forward(&self, x: Tensor<3>, prompt: &PromptKeys) -> Tensor<3> {
         let normed = self.norm1.forward(x.clone());
         let keys = self.attn1.prompt_keys(&normed);
-        let x = x + self.attn1.forward(normed, &keys);
-        let x = x.clone() + self.attn2.forward(self.norm2.forward(x), prompt);
-        x.clone() + self.ff.forward(self.norm3.forward(x))
+        let x = self.attn1.forward_added(normed, &keys, x);
+        let x = self.attn2.forward_added(self.norm2.forward(x.clone()), prompt, x);
+        self.ff.forward_added(self.norm3.forward(x.clone()), x)
     }
 
     fn multiply_adds(&self, positions: usize, prompt_tokens: usize) -> u64 {
@@ -181,7 +181,7 @@ impl Attention {
         PromptKeys { key: self.to_k.forward(tokens.clone()), value: self.to_v.forward(tokens.clone()) }
     }
 
-    fn forward(&self, x: Tensor<3>, keys: &PromptKeys) -> Tensor<3> {
+    fn forward_added(&self, x: Tensor<3>, keys: &PromptKeys, residual: Tensor<3>) -> Tensor<3> {
         let n = x.dims()[0];
         // One prompt serves the whole batch.
         let for_batch = |x: &Tensor<3>| match x.dims() {
@@ -190,7 +190,7 @@ impl Attention {
         };
         let query = self.to_q.forward(x);
         let y = ops::attention(query, for_batch(&keys.key), for_batch(&keys.value), self.heads);
-        self.to_out[0].forward(y)
+        self.to_out[0].forward_added(y, residual)
     }
 
     fn multiply_adds(&self, positions: usize, keys: usize) -> u64 {
@@ -221,8 +221,8 @@ impl FeedForward {
         Self { net: (GegluProjection { proj }, Nothing {}, Linear::new(4 * channels, channels, device)) }
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.net.2.forward(self.net.0.proj.forward_geglu(x))
+    fn forward_added(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        self.net.2.forward_added(self.net.0.proj.forward_geglu(x), residual)
     }
 
     fn multiply_adds(&self, positions: usize) -> u64 {

@@ -6,13 +6,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use gendr_weights::{StoredTensor, shown};
 use serde::Deserialize;
 
-use super::{
-    Safetensors, TORCH_ENDINGS,
-    stored_tensor::{StoredTensor, shown},
-    torch_file,
-};
 use crate::error::{Error, Result};
 
 /// Longest index read.
@@ -55,7 +51,7 @@ pub(super) fn open_shards(path: &Path) -> Result<BTreeMap<String, StoredTensor>>
     let mut tensors = BTreeMap::new();
     let files: BTreeSet<_> = index.weight_map.values().collect();
     let shard = |file: &String| shard_path(folder, file).map_err(|error| error.in_file(path));
-    let shards = files.iter().map(|file| Ok((*file, open_shard(&shard(file)?)?)));
+    let shards = files.iter().map(|file| Ok((*file, gendr_weights::open(&shard(file)?)?)));
     // All are opened first: a shard that is not there explains the tensors that are missing from the others.
     for (file, found) in shards.collect::<Result<Vec<_>>>()? {
         for (name, tensor) in found {
@@ -81,15 +77,6 @@ fn shard_path(folder: &Path, file: &str) -> Result<PathBuf> {
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(name)), None) => Ok(folder.join(name)),
         _ => Err(Error::input(format!("shard {} is not in the folder of its index", shown(file)))),
-    }
-}
-
-fn open_shard(path: &Path) -> Result<BTreeMap<String, StoredTensor>> {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    if TORCH_ENDINGS.contains(&ending) {
-        torch_file::open(path)
-    } else {
-        Ok(Safetensors::open(path)?.into_tensors())
     }
 }
 

@@ -10,16 +10,11 @@ use std::{
 };
 
 use burn::tensor::TensorData;
+use gendr_weights::{StoredTensor, shown};
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::{
-    Safetensors, TORCH_ENDINGS,
-    diffusers_folder::read_json,
-    old_names,
-    stored_tensor::{StoredTensor, shown},
-    torch_file,
-};
+use super::{diffusers_folder::read_json, old_names, tensor_data::hash_tensor};
 use crate::error::{Error, Result};
 
 /// Longest adapter configuration read.
@@ -73,6 +68,12 @@ pub(super) struct LowRank {
 }
 
 impl LowRank {
+    pub(super) fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(&self.scale.to_le_bytes());
+        hash_tensor(&self.a, hasher);
+        hash_tensor(&self.b, hasher);
+    }
+
     fn new(layer: &str, a: StoredTensor, b: StoredTensor, scaling: &Scaling) -> Result<Self> {
         let product = |shape: &[usize]| shape.iter().product::<usize>();
         let (&[rank, ref kernel @ ..], &[rows, inner, ref rest @ ..]) = (a.shape(), b.shape()) else {
@@ -101,11 +102,7 @@ impl LowRank {
     }
 
     fn add_to(&self, weight: &mut [f32]) -> Result<()> {
-        let values = |tensor: &StoredTensor, name: &str| {
-            let data = tensor.to_f32(&format!("{}.{name}", self.layer))?;
-            data.try_to_vec::<f32>()
-                .map_err(|error| Error::input(format!("LoRA of {}: {error:?}", self.layer)))
-        };
+        let values = |tensor: &StoredTensor, name: &str| tensor.values(&format!("{}.{name}", self.layer));
         let (a, b) = (values(&self.a, "lora_A")?, values(&self.b, "lora_B")?);
         let task = self.columns * ROWS_PER_TASK;
         weight.par_chunks_mut(task).zip(b.par_chunks(self.rank * ROWS_PER_TASK)).for_each(|(weight, b)| {
@@ -148,12 +145,7 @@ impl Lora {
     /// As [`Weights::open`](super::Weights::open), and [`ErrorKind::Input`](crate::ErrorKind::Input) when A or B of a
     /// layer is missing, their product is not defined, or nothing says what alpha is.
     pub fn open(path: &Path) -> Result<Self> {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let tensors = if TORCH_ENDINGS.contains(&ending) {
-            torch_file::open(path)?
-        } else {
-            Safetensors::open(path)?.into_tensors()
-        };
+        let tensors = gendr_weights::open(path)?;
         let config =
             beside(path).map(|config| read_json::<AdapterConfig>(&config, MAX_CONFIG)).transpose()?;
         Self::new(tensors, config, path).map_err(|error| error.in_file(path))
@@ -177,8 +169,8 @@ impl Lora {
                 Key::A(layer, adapter) => pairs.entry((layer, adapter)).or_default().0 = Some(tensor),
                 Key::B(layer, adapter) => pairs.entry((layer, adapter)).or_default().1 = Some(tensor),
                 Key::Alpha(layer) => {
-                    let alpha = tensor.to_f32(&name)?.iter::<f64>().next();
-                    scaling.layers.extend(alpha.map(|alpha| (layer, alpha)));
+                    let alpha = tensor.values(&name)?.first().copied();
+                    scaling.layers.extend(alpha.map(|alpha| (layer, f64::from(alpha))));
                 }
                 Key::Whole(name) => updates.push((name, Update::Replace(tensor))),
             }

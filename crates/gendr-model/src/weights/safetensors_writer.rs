@@ -3,14 +3,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use burn::{module::Module, tensor::TensorData};
+use gendr_weights::{ElementType, METADATA_KEY, byte_count, shown};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use serde_json::{Map, Value, json};
 
-use super::{
-    atomic_file::AtomicFile,
-    safetensors::METADATA_KEY,
-    stored_tensor::{ElementType, byte_count, shown},
-};
+use super::atomic_file::AtomicFile;
 use crate::{
     error::{Error, Result},
     parameters::{for_each_parameter, names_and_shapes},

@@ -44,10 +44,7 @@ fn rebuilt(weights: &Weights, channels: usize) -> Result<Weights> {
             continue;
         }
         let factor = if axis == 1 { old as f32 / channels as f32 } else { 1.0 };
-        let values = stored
-            .to_f32(name)?
-            .try_to_vec::<f32>()
-            .map_err(|error| Error::input(format!("{name} cannot be read as floating point: {error:?}")))?;
+        let values = stored.values(name)?;
         let outer: usize = shape[..axis].iter().product();
         let inner: usize = shape[axis + 1..].iter().product();
         let mut repeated = Vec::with_capacity(outer * channels * inner);
@@ -84,9 +81,8 @@ mod tests {
         let weights = Weights::from_module(&four).expect("weights");
         let sixteen = rebuilt(&weights, 16).expect("weights");
         sixteen.load(shape.network(16).init(&device).expect("a UNet")).expect("fitting weights");
-        let values = |weights: &Weights, name: &str| {
-            weights.tensors()[name].to_f32(name).expect("floats").try_to_vec::<f32>().expect("floats")
-        };
+        let values =
+            |weights: &Weights, name: &str| weights.tensors()[name].values(name).expect("floats").to_vec();
         let (old, new) = (values(&weights, "conv_in.weight"), values(&sixteen, "conv_in.weight"));
         assert_eq!(new.len(), 4 * old.len());
         assert_eq!(new[5 * 9], old[9] / 4.0, "channel 5 is the old channel 1");

@@ -19,9 +19,8 @@ use std::path::Path;
 fn first_gradients(run: &Path) -> Vec<f32> {
     let file = gendr_model::Safetensors::open(&newest_checkpoint(run)).expect("a checkpoint");
     let moments = file.tensors().iter().filter(|(name, _)| name.contains(".first."));
-    let values = |(name, tensor): (&String, &gendr_model::StoredTensor)| {
-        tensor.to_f32(name).expect("floats").try_to_vec::<f32>().expect("floats")
-    };
+    let values =
+        |(name, tensor): (&String, &gendr_model::StoredTensor)| tensor.values(name).expect("floats").to_vec();
     moments.flat_map(values).collect()
 }
 

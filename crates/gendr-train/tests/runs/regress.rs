@@ -99,11 +99,7 @@ fn four_batches_of_one_are_one_of_four() {
         let file = gendr_model::Safetensors::open(&newest_checkpoint(&paths.run)).expect("a checkpoint");
         let first = |name: &str| name.starts_with("student.first.");
         let moments = file.tensors().iter().filter(|(name, _)| first(name));
-        moments
-            .flat_map(|(name, tensor)| {
-                tensor.to_f32(name).expect("floats").try_to_vec::<f32>().expect("floats")
-            })
-            .collect::<Vec<_>>()
+        moments.flat_map(|(name, tensor)| tensor.values(name).expect("floats").to_vec()).collect::<Vec<_>>()
     };
     let (four, ones) = (weights("four", 4, 1), weights("ones", 1, 4));
     let largest = four.iter().fold(0.0f32, |most, value| most.max(value.abs()));

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::{Naming, Patterns};
 use crate::{Error, Result};
 
 /// Extensions of the formats that are read.
@@ -14,9 +15,9 @@ const EXTENSIONS: [&str; 16] = [
 ];
 
 /// Paths, relative to `folder` and sorted, of all files whose extension says a picture; hidden ones are passed over.
-/// Folders inside are entered where `recursive` says so, except symbolic links (they may lead round in circles) and
+/// Folders inside are entered where `naming` says so, except symbolic links (they may lead round in circles) and
 /// `results`, the folder where results go.
-pub(super) fn pictures(folder: &Path, recursive: bool, results: Option<&Path>) -> Result<Vec<PathBuf>> {
+pub(super) fn pictures(folder: &Path, naming: &Naming, results: Option<&Path>) -> Result<Vec<PathBuf>> {
     let results = results.and_then(|results| results.canonicalize().ok());
     let mut found = Vec::new();
     let mut pending = vec![PathBuf::new()];
@@ -25,15 +26,21 @@ pub(super) fn pictures(folder: &Path, recursive: bool, results: Option<&Path>) -
             let inside = inside.join(name);
             let path = folder.join(&inside);
             if path.is_file() {
-                found.extend(is_picture(&path).then_some(inside));
-            } else if recursive && is_real_folder(&path) && path.canonicalize().ok() != results {
+                found.extend((is_picture(&path) && naming.patterns.take(&inside)).then_some(inside));
+            } else if naming.recursive
+                && is_real_folder(&path)
+                && path.canonicalize().ok() != results
+                && !naming.patterns.pass_over(&inside)
+            {
                 pending.push(inside);
             }
         }
     }
     if found.is_empty() {
         let error = Error::input("no pictures in this folder").with_path(folder);
-        return Err(if recursive {
+        return Err(if naming.patterns != Patterns::default() {
+            error.with_hint("`--include` and `--exclude` leave none")
+        } else if naming.recursive {
             error
         } else {
             error.with_hint("`--recursive` enters the folders inside it")

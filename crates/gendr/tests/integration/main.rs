@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod batch;
 mod determinism;
 mod fixtures;
 mod pictures;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use gendr::{Error, Result};
 use gendr_metrics::{
-    Direction, Metric, MetricInfo, Needs, built_in_metric, built_in_metrics, learned_metric, learned_metrics,
+    Direction, Luma, Metric, MetricInfo, Needs, Niqe, NiqeModel, built_in_metric, built_in_metrics,
+    learned_metric, learned_metrics,
 };
 
 use crate::console::print_data;
@@ -26,14 +27,25 @@ pub(super) struct Given<'a> {
     pub(super) input: bool,
     /// Folder of the weights of learned metrics.
     pub(super) weights: Option<&'a Path>,
+    /// Folder of pristine pictures, or the file of a model.
+    pub(super) niqe_model: Option<&'a Path>,
 }
 
 impl Given<'_> {
     fn allows(self, info: &MetricInfo) -> bool {
         match info.needs {
             Needs::Output => true,
-            Needs::Reference => self.reference,
+            Needs::Reference | Needs::References => self.reference,
             Needs::Input => self.input,
+        }
+    }
+
+    fn built_in(self, id: &str) -> Result<Box<dyn Metric>> {
+        match self.niqe_model {
+            Some(path) if id == "niqe" => {
+                Ok(Box::new(Niqe::new(NiqeModel::open(path, Luma::FullRange)?, Luma::FullRange)))
+            }
+            _ => Ok(built_in_metric(id)?),
         }
     }
 
@@ -56,7 +68,7 @@ pub(super) fn choose(names: &[String], given: Given<'_>) -> Result<Chosen> {
     let mut chosen = Chosen { metrics: Vec::new(), by_name, refused: Vec::new() };
     if !by_name {
         let ids = built_in_metrics().into_iter().filter(|info| given.allows(info)).map(|info| info.id);
-        chosen.metrics = ids.map(built_in_metric).collect::<Result<_, _>>()?;
+        chosen.metrics = ids.map(|id| given.built_in(id)).collect::<Result<_>>()?;
         return Ok(chosen);
     }
     for name in names.iter().map(|name| name.trim().to_lowercase()) {
@@ -70,7 +82,7 @@ pub(super) fn choose(names: &[String], given: Given<'_>) -> Result<Chosen> {
                 Err(error) => chosen.refused.push(error.into()),
             }
         } else {
-            let metric = built_in_metric(&name)?;
+            let metric = given.built_in(&name)?;
             given.check(metric.info())?;
             chosen.metrics.push(metric);
         }
@@ -103,6 +115,7 @@ fn describe(info: &MetricInfo, learned: bool) -> String {
     let needs = match info.needs {
         Needs::Output => "nothing but the picture",
         Needs::Reference => "a reference",
+        Needs::References => "references",
         Needs::Input => "the low-resolution input",
     };
     let weights = if learned { ", and weights: `--weights`" } else { "" };

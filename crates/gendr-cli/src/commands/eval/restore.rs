@@ -162,12 +162,16 @@ impl Source {
         })
     }
 
-    /// A line that differs where results may differ: the program's version, and the file's place, size and time.
+    /// A line that differs where results may differ: the program's version and the hash of the built-in model, or the file's place,
+    /// size and time.
     fn identity(&self) -> Result<String> {
         let program = env!("CARGO_PKG_VERSION");
         match self {
             Self::Interpolation(filter) => Ok(format!("{filter:?}")),
-            Self::Model(ModelSource::BuiltIn) => Ok(format!("{} of gendr {program}", gendr::BUILT_IN)),
+            Self::Model(ModelSource::BuiltIn) => {
+                let hash = blake3::hash(gendr::built_in_file());
+                Ok(format!("{} of gendr {program}, BLAKE3 {hash}", gendr::BUILT_IN))
+            }
             Self::Model(ModelSource::Path(path)) => {
                 let path = path.canonicalize().map_err(|error| Error::io(error, path))?;
                 let about = fs::metadata(&path).map_err(|error| Error::io(error, &path))?;
@@ -228,6 +232,7 @@ fn write(output: &Path, input: &Path, picture: &Picture) -> Result<()> {
         input: Input::File(input.to_owned()),
         output: Output::File(output.to_owned()),
         format: OutputFormat::Png,
+        root: None,
     };
     let options = FileOptions { depth: Some(gendr::Depth::Eight), ..FileOptions::default() };
     job.write(picture, &options).map(drop)

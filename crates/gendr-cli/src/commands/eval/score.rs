@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use gendr::{CancelFlag, Error, Result};
-use gendr_metrics::{EvaluateOptions, Evaluation, Row, evaluate, json_row};
+use gendr_metrics::{EvaluateOptions, Evaluation, Needs, Row, evaluate, json_row};
 
 use super::{Method, metrics::Chosen};
 use crate::console::{Console, print_data};
@@ -61,7 +61,7 @@ impl Talk {
             let reason = row.notes.last().map_or("it has no score", String::as_str);
             self.console.error(&Error::input(format!("no score for {}{of}: {reason}", row.name)));
         }
-        let scored = || evaluation.rows.iter().filter(|row| !row.metrics.is_empty());
+        let scored = || evaluation.rows.iter().filter(|row| row.in_set || !row.metrics.is_empty());
         let mut reasons: BTreeMap<&str, (usize, &Row, &str)> = BTreeMap::new();
         for row in scored() {
             for note in &row.notes {
@@ -73,8 +73,14 @@ impl Talk {
             let total = evaluation.rows.len();
             self.console.warn(&format!("{count} of {total} pictures{of}, such as {}: {note}", row.name));
         }
-        let lacks = |row: &Row| evaluation.metrics.iter().any(|info| row.metrics.get(info.id).is_none());
-        evaluation.failed().next().is_none() && !(by_name && scored().any(lacks))
+        for note in &evaluation.notes {
+            self.console.error(&Error::input(format!("no score{of} for {note}")));
+        }
+        let single = || evaluation.metrics.iter().filter(|info| info.needs != Needs::References);
+        let lacks = |row: &Row| single().any(|info| row.metrics.get(info.id).is_none());
+        evaluation.notes.is_empty()
+            && evaluation.failed().next().is_none()
+            && !(by_name && scored().any(lacks))
     }
 
     /// Reports pictures without partners; false where there is one.

@@ -17,6 +17,8 @@ pub(crate) mod marker {
 
 pub(crate) const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 pub(crate) const EXTENDED_XMP: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
+/// Bytes of the name of an extension of XMP.
+pub(crate) const EXTENSION_NAME: usize = 32;
 pub(crate) const PHOTOSHOP: &[u8] = b"Photoshop 3.0\0";
 pub(crate) const ICC: &[u8] = b"ICC_PROFILE\0";
 

@@ -3,20 +3,17 @@
 use std::borrow::Cow;
 
 use crate::{
-    Density, DensityUnit, Notice,
+    Notice,
     decode::Decoded,
-    exif::{self, Entry, Exif, tag},
-    iptc,
+    exif::{self, Entry, Exif, density, tag},
     orientation::Orientation,
+    photoshop,
 };
 
 const PHOTOMETRIC: u16 = 0x0106;
-const RESOLUTION_X: u16 = 0x011a;
-const RESOLUTION_Y: u16 = 0x011b;
-const RESOLUTION_UNIT: u16 = 0x0128;
 pub(crate) const XMP: u16 = 0x02bc;
 pub(crate) const IPTC: u16 = 0x83bb;
-const PHOTOSHOP: u16 = 0x8649;
+pub(crate) const PHOTOSHOP: u16 = 0x8649;
 pub(crate) const ICC: u16 = 0x8773;
 
 /// Tags that say how the pixels of this very file are stored.
@@ -45,10 +42,10 @@ const DESCRIPTION: [(u16, u16); 8] = [
     (0xc4a5, 0xc4a5),
 ];
 
-/// Fills in metadata, orientation and notices from the first directory of the file.
-pub(super) fn read(bytes: &[u8], decoded: &mut Decoded) {
-    let Some(mut exif) = Exif::read(bytes) else {
-        decoded.notices.push(Notice::dropped("the metadata of a BigTIFF file were dropped"));
+/// Fills in metadata, orientation and notices from the first directory of the file; none where it could not be read.
+pub(super) fn read(exif: Option<Exif>, decoded: &mut Decoded) {
+    let Some(mut exif) = exif else {
+        decoded.notices.push(Notice::dropped("the damaged metadata were dropped"));
         return;
     };
     let order = exif.order;
@@ -58,21 +55,16 @@ pub(super) fn read(bytes: &[u8], decoded: &mut Decoded) {
     metadata.xmp = take(XMP).map(|entry| entry.value);
     metadata.iptc = take(IPTC).map(|entry| entry.value);
     if let Some(resources) = take(PHOTOSHOP) {
-        metadata.iptc = metadata.iptc.take().or_else(|| iptc::from_resources(&resources.value));
+        let resources = photoshop::read(&resources.value);
+        metadata.photoshop = resources.others;
+        metadata.iptc = metadata.iptc.take().or(resources.iptc);
     }
     let orientation = take(tag::ORIENTATION).and_then(|entry| entry.number(order)).unwrap_or(1);
     decoded.orientation = Some(Orientation::from_exif(orientation as u16));
-    let unit = match take(RESOLUTION_UNIT).and_then(|entry| entry.number(order)) {
-        Some(1) => DensityUnit::Ratio,
-        Some(3) => DensityUnit::Centimetre,
-        _ => DensityUnit::Inch,
-    };
-    let mut resolution = |tag| take(tag).and_then(|entry| entry.rational(order)).filter(|&value| value > 0.0);
-    metadata.density = (resolution(RESOLUTION_X).zip(resolution(RESOLUTION_Y)))
-        .filter(|(x, y)| unit != DensityUnit::Ratio || x != y)
-        .map(|(x, y)| Density { x, y, unit });
+    let [x, y, unit] = [density::X, density::Y, density::UNIT].map(take);
+    metadata.density = density::of(x.as_ref(), y.as_ref(), unit.as_ref(), order);
 
-    exif.main.0.retain(|entry| !among(entry, &STRUCTURE));
+    exif.main.0.retain(|entry| !is_structure(entry.tag));
     let unknown = exif.main.0.extract_if(.., |entry| !among(entry, &DESCRIPTION));
     let unknown: Vec<String> = unknown.map(|entry| entry.tag.to_string()).collect();
     if !unknown.is_empty() {
@@ -92,6 +84,11 @@ pub(super) fn unname_palette(bytes: &mut Cow<'_, [u8]>) -> bool {
         exif::set_number(bytes.to_mut(), PHOTOMETRIC, 1);
     }
     has_palette
+}
+
+/// Whether a tag says how pixels are stored.
+pub(crate) fn is_structure(tag: u16) -> bool {
+    STRUCTURE.iter().any(|&(first, last)| (first..=last).contains(&tag))
 }
 
 fn among(entry: &Entry, ranges: &[(u16, u16)]) -> bool {

@@ -11,7 +11,7 @@ use burn::backend::{
     tensor::FloatTensor,
 };
 use burn_flex::FlexTensor;
-use gendr_kernels::AttentionShape;
+use gendr_kernels::{AttentionShape, overwritten};
 
 use super::{Dense, tensor};
 
@@ -42,9 +42,10 @@ fn attend(
     logarithms: Option<&mut [f32]>,
 ) -> FlexTensor {
     let size = query.shape();
-    let mut y = vec![0.0; shape.query_len()];
     let [query, key, value] = [query, key, value].map(Dense::new);
-    gendr_kernels::attention(shape, query.values(), key.values(), value.values(), &mut y, logarithms);
+    let y = overwritten(shape.query_len(), |y| {
+        gendr_kernels::attention(shape, query.values(), key.values(), value.values(), y, logarithms);
+    });
     tensor(y, size)
 }
 

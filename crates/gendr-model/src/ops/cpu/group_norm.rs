@@ -11,7 +11,7 @@ use burn::backend::{
     tensor::FloatTensor,
 };
 use burn_flex::FlexTensor;
-use gendr_kernels::GroupNormShape;
+use gendr_kernels::{GroupNormShape, overwritten};
 
 use super::{Dense, tensor};
 
@@ -59,9 +59,10 @@ impl GroupNormKernels for Flex {
         silu: bool,
     ) -> FlexTensor {
         let (size, shape) = norm_shape(&x, groups, epsilon, silu);
-        let mut y = vec![0.0; shape.len()];
         let [x, weight, bias] = [x, weight, bias].map(Dense::new);
-        gendr_kernels::group_norm(&shape, x.values(), weight.values(), bias.values(), &mut y);
+        let y = overwritten(shape.len(), |y| {
+            gendr_kernels::group_norm(&shape, x.values(), weight.values(), bias.values(), y);
+        });
         tensor(y, size)
     }
 }
@@ -86,18 +87,12 @@ impl MomentKernels for Flex {
         silu: bool,
     ) -> FlexTensor {
         let (size, shape) = norm_shape(&x, groups, epsilon, silu);
-        let mut y = vec![0.0; shape.len()];
         let [x, mean, variance, weight, bias] = [x, mean, variance, weight, bias].map(Dense::new);
         let (mean, variance) = (mean.values(), variance.values());
-        gendr_kernels::group_norm_by(
-            &shape,
-            x.values(),
-            mean,
-            variance,
-            weight.values(),
-            bias.values(),
-            &mut y,
-        );
+        let (weight, bias) = (weight.values(), bias.values());
+        let y = overwritten(shape.len(), |y| {
+            gendr_kernels::group_norm_by(&shape, x.values(), mean, variance, weight, bias, y);
+        });
         tensor(y, size)
     }
 }
@@ -139,19 +134,20 @@ impl Backward<Flex, 3> for GroupNormBackward {
         let grad = Dense::new(grads.consume::<Flex>(&ops.node));
         let (x, weight, bias) = ops.state;
         let (size, shape) = norm_shape(&x, self.groups, self.epsilon, self.silu);
-        let mut x_grad = vec![0.0; shape.len()];
         let [mut weight_grad, mut bias_grad] = [vec![0.0; shape.channels], vec![0.0; shape.channels]];
         let [x, weight, bias] = [x, weight, bias].map(Dense::new);
-        gendr_kernels::group_norm_backward(
-            &shape,
-            x.values(),
-            weight.values(),
-            bias.values(),
-            grad.values(),
-            &mut x_grad,
-            &mut weight_grad,
-            &mut bias_grad,
-        );
+        let x_grad = overwritten(shape.len(), |x_grad| {
+            gendr_kernels::group_norm_backward(
+                &shape,
+                x.values(),
+                weight.values(),
+                bias.values(),
+                grad.values(),
+                x_grad,
+                &mut weight_grad,
+                &mut bias_grad,
+            );
+        });
         let channels = shape.channels;
         let [x_node, weight_node, bias_node] = ops.parents;
         if let Some(node) = x_node {

@@ -11,7 +11,7 @@ use burn::backend::{
     tensor::FloatTensor,
 };
 use burn_flex::FlexTensor;
-use gendr_kernels::LayerNormShape;
+use gendr_kernels::{LayerNormShape, overwritten};
 
 use super::{Dense, tensor};
 
@@ -31,9 +31,10 @@ impl LayerNormKernels for Flex {
     fn kernel_layer_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, epsilon: f64) -> FlexTensor {
         let shape = norm_shape(&x, epsilon);
         let size = x.shape();
-        let mut y = vec![0.0; shape.rows * shape.features];
         let [x, weight, bias] = [x, weight, bias].map(Dense::new);
-        gendr_kernels::layer_norm(&shape, x.values(), weight.values(), bias.values(), &mut y);
+        let y = overwritten(shape.rows * shape.features, |y| {
+            gendr_kernels::layer_norm(&shape, x.values(), weight.values(), bias.values(), y);
+        });
         tensor(y, size)
     }
 }
@@ -69,17 +70,18 @@ impl Backward<Flex, 3> for LayerNormBackward {
         let grad = Dense::new(grads.consume::<Flex>(&ops.node));
         let (x, weight) = ops.state;
         let (shape, size) = (norm_shape(&x, self.epsilon), x.shape());
-        let mut x_grad = vec![0.0; shape.rows * shape.features];
         let [mut weight_grad, mut bias_grad] = [vec![0.0; shape.features], vec![0.0; shape.features]];
-        gendr_kernels::layer_norm_backward(
-            &shape,
-            Dense::new(x).values(),
-            Dense::new(weight).values(),
-            grad.values(),
-            &mut x_grad,
-            &mut weight_grad,
-            &mut bias_grad,
-        );
+        let x_grad = overwritten(shape.rows * shape.features, |x_grad| {
+            gendr_kernels::layer_norm_backward(
+                &shape,
+                Dense::new(x).values(),
+                Dense::new(weight).values(),
+                grad.values(),
+                x_grad,
+                &mut weight_grad,
+                &mut bias_grad,
+            );
+        });
         let [x_node, weight_node, bias_node] = ops.parents;
         if let Some(node) = x_node {
             grads.register::<Flex>(node.id, tensor(x_grad, size));

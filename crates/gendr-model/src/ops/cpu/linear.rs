@@ -12,7 +12,7 @@ use burn::backend::{
 };
 use burn::tensor::Shape;
 use burn_flex::FlexTensor;
-use gendr_kernels::LinearShape;
+use gendr_kernels::{LinearShape, overwritten};
 
 use super::{Dense, tensor};
 
@@ -33,6 +33,14 @@ pub(in crate::ops) trait LinearKernels: Backend {
 /// A linear layer with its gate, for restoring.
 #[backend_extension(Flex)]
 pub(in crate::ops) trait FusedLinearKernels: Backend {
+    /// [`LinearKernels::kernel_linear`] plus `residual`, a tensor like the result.
+    fn kernel_linear_added(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
     /// [`LinearKernels::kernel_geglu`] of [`LinearKernels::kernel_linear`].
     fn kernel_linear_geglu(
         x: FloatTensor<Self>,
@@ -45,28 +53,47 @@ impl LinearKernels for Flex {
     fn kernel_linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
         let shape = linear_shape(&x, weight.shape()[0]);
         let size = with_last(x.shape(), shape.out_features);
-        let mut y = vec![0.0; shape.rows * shape.out_features];
         let [x, weight, bias] = [x, weight, bias].map(Dense::new);
-        gendr_kernels::linear(&shape, x.values(), weight.values(), Some(bias.values()), &mut y);
+        let y = overwritten(shape.rows * shape.out_features, |y| {
+            gendr_kernels::linear(&shape, x.values(), weight.values(), Some(bias.values()), y);
+        });
         tensor(y, size)
     }
 
     fn kernel_geglu(x: FlexTensor) -> FlexTensor {
         let size = x.shape();
         let features = size[size.num_dims() - 1] / 2;
-        let mut y = vec![0.0; size.num_elements() / 2];
-        gendr_kernels::geglu(features, Dense::new(x).values(), &mut y);
+        let y = overwritten(size.num_elements() / 2, |y| {
+            gendr_kernels::geglu(features, Dense::new(x).values(), y);
+        });
         tensor(y, with_last(size, features))
     }
 }
 
 impl FusedLinearKernels for Flex {
+    fn kernel_linear_added(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        residual: FlexTensor,
+    ) -> FlexTensor {
+        let shape = linear_shape(&x, weight.shape()[0]);
+        let size = with_last(x.shape(), shape.out_features);
+        let [x, weight, bias, residual] = [x, weight, bias, residual].map(Dense::new);
+        let (bias, residual) = (Some(bias.values()), Some(residual.values()));
+        let y = overwritten(shape.rows * shape.out_features, |y| {
+            gendr_kernels::linear_added(&shape, x.values(), weight.values(), bias, residual, y);
+        });
+        tensor(y, size)
+    }
+
     fn kernel_linear_geglu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
         let shape = linear_shape(&x, weight.shape()[0] / 2);
         let size = with_last(x.shape(), shape.out_features);
-        let mut y = vec![0.0; shape.rows * shape.out_features];
         let [x, weight, bias] = [x, weight, bias].map(Dense::new);
-        gendr_kernels::linear_geglu(&shape, x.values(), weight.values(), Some(bias.values()), &mut y);
+        let y = overwritten(shape.rows * shape.out_features, |y| {
+            gendr_kernels::linear_geglu(&shape, x.values(), weight.values(), Some(bias.values()), y);
+        });
         tensor(y, size)
     }
 }
@@ -113,14 +140,16 @@ impl Backward<Flex, 3> for LinearBackward {
         let (shape, size) = (linear_shape(&x, weight.shape()[0]), x.shape());
         let [x_node, weight_node, bias_node] = ops.parents;
         if let Some(node) = x_node {
-            let mut out = vec![0.0; shape.rows * shape.in_features];
             let weight = Dense::new(weight);
-            gendr_kernels::linear_backward_input(&shape, grad.values(), weight.values(), &mut out);
+            let out = overwritten(shape.rows * shape.in_features, |out| {
+                gendr_kernels::linear_backward_input(&shape, grad.values(), weight.values(), out);
+            });
             grads.register::<Flex>(node.id, tensor(out, size));
         }
         if let Some(node) = weight_node {
-            let mut out = vec![0.0; shape.in_features * shape.out_features];
-            gendr_kernels::linear_backward_weight(&shape, Dense::new(x).values(), grad.values(), &mut out);
+            let out = overwritten(shape.in_features * shape.out_features, |out| {
+                gendr_kernels::linear_backward_weight(&shape, Dense::new(x).values(), grad.values(), out);
+            });
             grads.register::<Flex>(node.id, tensor(out, [shape.out_features, shape.in_features]));
         }
         if let Some(node) = bias_node {
@@ -141,9 +170,10 @@ impl Backward<Flex, 1> for GegluBackward {
         let grad = Dense::new(grads.consume::<Flex>(&ops.node));
         let size = ops.state.shape();
         if let [Some(node)] = ops.parents {
-            let mut out = vec![0.0; size.num_elements()];
             let features = size[size.num_dims() - 1] / 2;
-            gendr_kernels::geglu_backward(features, Dense::new(ops.state).values(), grad.values(), &mut out);
+            let out = overwritten(size.num_elements(), |out| {
+                gendr_kernels::geglu_backward(features, Dense::new(ops.state).values(), grad.values(), out);
+            });
             grads.register::<Flex>(node.id, tensor(out, size));
         }
     }

@@ -11,7 +11,7 @@ use burn::backend::{
     tensor::FloatTensor,
 };
 use burn_flex::FlexTensor;
-use gendr_kernels::Rectifier;
+use gendr_kernels::{Rectifier, overwritten};
 
 use super::{Dense, tensor};
 
@@ -25,8 +25,7 @@ pub(in crate::ops) trait RectifierKernels: Backend {
 impl RectifierKernels for Flex {
     fn kernel_rectify(x: FlexTensor, rectifier: Rectifier) -> FlexTensor {
         let size = x.shape();
-        let mut y = vec![0.0; size.num_elements()];
-        rectifier.forward(Dense::new(x).values(), &mut y);
+        let y = overwritten(size.num_elements(), |y| rectifier.forward(Dense::new(x).values(), y));
         tensor(y, size)
     }
 }
@@ -57,8 +56,9 @@ impl Backward<Flex, 1> for RectifierBackward {
         let grad = Dense::new(grads.consume::<Flex>(&ops.node));
         let size = ops.state.shape();
         if let [Some(node)] = ops.parents {
-            let mut out = vec![0.0; size.num_elements()];
-            self.rectifier.backward(Dense::new(ops.state).values(), grad.values(), &mut out);
+            let out = overwritten(size.num_elements(), |out| {
+                self.rectifier.backward(Dense::new(ops.state).values(), grad.values(), out);
+            });
             grads.register::<Flex>(node.id, tensor(out, size));
         }
     }

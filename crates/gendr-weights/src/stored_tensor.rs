@@ -1,6 +1,7 @@
 //! One tensor as a file holds it.
 
-use burn::tensor::{AllocationProperty, DType, TensorData};
+use std::ops::Deref;
+
 use bytes::Bytes;
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 const CHUNK: usize = 1 << 16;
 
 /// Most dimensions a tensor of a weight file may have.
-pub(super) const MAX_DIMENSIONS: usize = 8;
+pub(crate) const MAX_DIMENSIONS: usize = 8;
 
 /// How the values of a stored tensor are written; all are little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,7 +79,7 @@ impl ElementType {
         }
     }
 
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|element| element.name() == name)
     }
 }
@@ -130,6 +131,11 @@ impl StoredTensor {
         &self.bytes
     }
 
+    /// The same, sharing their memory.
+    pub fn shared_bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.bytes.len() / self.element.size()
@@ -154,14 +160,13 @@ impl StoredTensor {
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when the tensor is not f32, f16 or bf16;
     /// [`ErrorKind::Input`](crate::ErrorKind::Input) when a value is NaN or infinite.
-    pub fn to_f32(&self, name: &str) -> Result<TensorData> {
+    pub fn values(&self, name: &str) -> Result<Values> {
         let finite = match (self.element, self.aligned_f32()) {
             (ElementType::F32, Some(values)) => {
                 if !all_finite(values) {
                     return Err(not_finite(name));
                 }
-                let shared = burn::tensor::Bytes::from_shared(self.bytes.clone(), AllocationProperty::File);
-                return Ok(TensorData::from_bytes(shared, self.shape.clone(), DType::F32));
+                return Ok(Values(Place::Shared(self.bytes.clone())));
             }
             (ElementType::F32, None) => self.widen::<4>(|bytes, values| {
                 for (bytes, value) in bytes.iter().zip(values) {
@@ -185,8 +190,25 @@ impl StoredTensor {
                 )));
             }
         };
-        let values = finite.ok_or_else(|| not_finite(name))?;
-        Ok(TensorData::new(values, self.shape.clone()))
+        finite.map(|values| Values(Place::Own(values))).ok_or_else(|| not_finite(name))
+    }
+
+    /// Whether the values are in half precision and their bytes can be used in place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) when they are and one of them is NaN or infinite.
+    pub fn holds_halves_in_place(&self, name: &str) -> Result<bool> {
+        let infinity = match self.element {
+            ElementType::F16 => f16::INFINITY.to_bits(),
+            ElementType::Bf16 => bf16::INFINITY.to_bits(),
+            _ => return Ok(false),
+        };
+        let halves = bytemuck::try_cast_slice::<u8, u16>(&self.bytes);
+        let Some(halves) = halves.ok().filter(|_| cfg!(target_endian = "little")) else { return Ok(false) };
+        // The exponent of infinities and NaN is all ones.
+        let finite =
+            halves.par_chunks(CHUNK).all(|halves| halves.iter().all(|half| half & infinity != infinity));
+        if finite { Ok(true) } else { Err(not_finite(name)) }
     }
 
     /// The stored bytes as f32 where they can be used in place.
@@ -209,6 +231,38 @@ impl StoredTensor {
     }
 }
 
+/// Finite values in f32, in the memory they were found in or in their own. A slice of `f32`.
+#[derive(Clone, Debug)]
+pub struct Values(Place);
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// Aligned for f32.
+    Shared(Bytes),
+    Own(Vec<f32>),
+}
+
+impl Values {
+    /// The memory that the values lie in: the file's, or else their own.
+    pub fn into_shared(self) -> Result<Bytes, Vec<f32>> {
+        match self.0 {
+            Place::Shared(bytes) => Ok(bytes),
+            Place::Own(values) => Err(values),
+        }
+    }
+}
+
+impl Deref for Values {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &self.0 {
+            Place::Shared(bytes) => bytemuck::cast_slice(bytes),
+            Place::Own(values) => values,
+        }
+    }
+}
+
 /// Lets tensor bytes live in the memory of a vector of floats.
 struct F32Values(Vec<f32>);
 
@@ -219,12 +273,12 @@ impl AsRef<[u8]> for F32Values {
 }
 
 /// Bytes a tensor takes, unless that is more than can be counted.
-pub(super) fn byte_count(element: ElementType, shape: &[usize]) -> Option<usize> {
+pub fn byte_count(element: ElementType, shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(element.size(), |count, &size| count.checked_mul(size))
 }
 
 /// A name from a file as an error shows it: on one line and not endless.
-pub(super) fn shown(name: &str) -> String {
+pub fn shown(name: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if name.chars().nth(LONGEST).is_some() {
@@ -261,7 +315,7 @@ mod tests {
     }
 
     fn values(tensor: &StoredTensor) -> Vec<f32> {
-        tensor.to_f32("t").unwrap().try_to_vec::<f32>().unwrap()
+        tensor.values("t").unwrap().to_vec()
     }
 
     #[test]
@@ -288,8 +342,8 @@ mod tests {
     #[test]
     fn aligned_f32_is_not_copied() {
         let tensor = StoredTensor::from_f32(vec![1.0, 2.0], vec![2]).unwrap();
-        let data = tensor.to_f32("t").unwrap();
-        assert_eq!(data.as_bytes().as_ptr(), tensor.bytes().as_ptr());
+        let values = tensor.values("t").unwrap();
+        assert_eq!(values.as_ptr().cast(), tensor.bytes().as_ptr());
     }
 
     #[test]
@@ -298,9 +352,9 @@ mod tests {
             let mut numbers = vec![f32::MAX; CHUNK + 5];
             numbers[CHUNK + 2] = bad;
             let f32_error =
-                StoredTensor::from_f32(numbers, vec![CHUNK + 5]).unwrap().to_f32("conv.weight").unwrap_err();
+                StoredTensor::from_f32(numbers, vec![CHUNK + 5]).unwrap().values("conv.weight").unwrap_err();
             let half = f16::from_f32(bad).to_le_bytes().to_vec();
-            let half_error = stored(ElementType::F16, half).to_f32("conv.weight").unwrap_err();
+            let half_error = stored(ElementType::F16, half).values("conv.weight").unwrap_err();
             for error in [f32_error, half_error] {
                 assert_eq!(error.kind(), ErrorKind::Input);
                 assert!(error.to_string().contains("conv.weight"), "{error}");
@@ -310,7 +364,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_floating_point() {
-        let error = stored(ElementType::I32, vec![0; 8]).to_f32("steps").unwrap_err();
+        let error = stored(ElementType::I32, vec![0; 8]).values("steps").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert_eq!(error.to_string(), "tensor steps holds I32, not F32, F16 or BF16");
     }

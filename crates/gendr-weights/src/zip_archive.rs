@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::stored_tensor::shown;
 use crate::error::{Error, Result};
+use crate::stored_tensor::shown;
 
 const END: &[u8] = b"PK\x05\x06";
 const END_SIZE: usize = 22;
@@ -22,12 +22,12 @@ const LOCAL_SIZE: usize = 30;
 const MAX_MEMBERS: u64 = 1 << 16;
 
 /// How a zip archive starts.
-pub(super) fn is_zip(file: &[u8]) -> bool {
+pub(crate) fn is_zip(file: &[u8]) -> bool {
     file.starts_with(LOCAL)
 }
 
 /// The place of each member in `file`, by name.
-pub(super) fn members(file: &[u8]) -> Result<BTreeMap<String, Range<usize>>> {
+pub(crate) fn members(file: &[u8]) -> Result<BTreeMap<String, Range<usize>>> {
     let directory = directory(file)?;
     if directory.count > MAX_MEMBERS {
         return Err(Error::limit(format!(
@@ -39,12 +39,15 @@ pub(super) fn members(file: &[u8]) -> Result<BTreeMap<String, Range<usize>>> {
     let mut at = directory.start;
     for _ in 0..directory.count {
         let (entry, next) = Entry::read(file, at)?;
+        at = next;
+        if entry.is_code() {
+            continue;
+        }
         let place = entry.place(file)?;
         let name = shown(&entry.name);
         if members.insert(entry.name, place).is_some() {
             return Err(Error::input(format!("archive member {name} is there twice")));
         }
-        at = next;
     }
     Ok(members)
 }
@@ -105,6 +108,11 @@ impl Entry {
         let stored = method == 0 && flags & 1 == 0 && size == packed;
         let next = at + ENTRY_SIZE + name_size + extra_size + comment_size;
         Ok((Self { name: name.to_owned(), stored, size, local }, next))
+    }
+
+    /// Whether it belongs to the program of a TorchScript archive, which is compressed and not needed.
+    fn is_code(&self) -> bool {
+        !self.stored && self.name.split('/').nth(1) == Some("code")
     }
 
     /// Where the member's bytes lie: behind a local header that repeats the name.

@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 
-use super::stored_tensor::{ElementType, MAX_DIMENSIONS, shown};
 use crate::error::{Error, Result};
+use crate::stored_tensor::{ElementType, MAX_DIMENSIONS, shown};
 
 /// Most instructions executed: a network of some thousand tensors with optimiser state takes a tenth.
 const MAX_INSTRUCTIONS: usize = 1 << 20;
@@ -18,11 +18,11 @@ const MAX_INSTRUCTIONS: usize = 1 << 20;
 const MAX_ARGUMENTS: usize = 8;
 
 /// A value's place in [`Pickle`].
-pub(super) type Id = u32;
+pub(crate) type Id = u32;
 
 /// What a pickle can be made of here.
 #[derive(Clone, Debug)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// Something a weight file may hold and nobody here looks at: None, a float, a dtype.
     Opaque,
     /// An integer or a truth value.
@@ -36,43 +36,47 @@ pub(super) enum Value<'a> {
     Callable(Callable),
     Storage(Storage<'a>),
     Tensor(TensorView<'a>),
+    /// A module of TorchScript, once its attributes are known: a dictionary.
+    Module(Option<Id>),
 }
 
 /// The callables a pickle may ask for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Callable {
+pub(crate) enum Callable {
     Tensor,
     Parameter,
     Dict,
     Size,
     Opaque,
     Storage(ElementType),
+    /// The class of a TorchScript module, whose code is never looked at.
+    Module,
 }
 
 /// The memory of one or more tensors, kept outside the pickle under `key`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Storage<'a> {
-    pub(super) key: &'a str,
-    pub(super) element: ElementType,
-    pub(super) count: usize,
+pub(crate) struct Storage<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) element: ElementType,
+    pub(crate) count: usize,
 }
 
 /// A tensor as a part of a storage; offset and strides count values.
 #[derive(Clone, Debug)]
-pub(super) struct TensorView<'a> {
-    pub(super) storage: Storage<'a>,
-    pub(super) offset: usize,
-    pub(super) shape: Vec<usize>,
-    pub(super) strides: Vec<usize>,
+pub(crate) struct TensorView<'a> {
+    pub(crate) storage: Storage<'a>,
+    pub(crate) offset: usize,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) strides: Vec<usize>,
 }
 
 /// An unpickled object and everything it refers to.
-pub(super) struct Pickle<'a> {
+pub(crate) struct Pickle<'a> {
     values: Vec<Value<'a>>,
     /// The object itself.
-    pub(super) root: Id,
+    pub(crate) root: Id,
     /// Bytes the pickle took.
-    pub(super) length: usize,
+    pub(crate) length: usize,
 }
 
 impl<'a> Pickle<'a> {
@@ -82,7 +86,7 @@ impl<'a> Pickle<'a> {
     /// [`ErrorKind::Input`](crate::ErrorKind::Input) when it is damaged or asks for a callable that is not data of a
     /// weight file, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for an instruction that weight files do
     /// not use, [`ErrorKind::Limit`](crate::ErrorKind::Limit) when it is too long.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self> {
         let mut machine = Machine {
             bytes,
             at: 0,
@@ -101,12 +105,12 @@ impl<'a> Pickle<'a> {
     }
 
     /// The value with number `id`.
-    pub(super) fn value(&self, id: Id) -> &Value<'a> {
+    pub(crate) fn value(&self, id: Id) -> &Value<'a> {
         &self.values[id as usize]
     }
 
     /// Every storage the pickle refers to.
-    pub(super) fn storages(&self) -> impl Iterator<Item = &Storage<'a>> {
+    pub(crate) fn storages(&self) -> impl Iterator<Item = &Storage<'a>> {
         self.values.iter().filter_map(|value| match value {
             Value::Storage(storage) => Some(storage),
             _ => None,
@@ -241,12 +245,24 @@ impl<'a> Machine<'a> {
                 self.push(Value::Callable(callable(module, name)?));
             }
             b'R' => self.call()?,
+            0x81 => {
+                self.pop_arguments()?;
+                let class = self.pop()?;
+                if !matches!(self.value(class), Value::Callable(Callable::Module)) {
+                    return Err(Error::input(
+                        "pickle makes an object of a class that is no part of a weight file",
+                    ));
+                }
+                self.push(Value::Module(None));
+            }
             b'b' => {
-                // The state of an OrderedDict: its metadata, which say nothing about tensors.
-                self.pop()?;
+                let state = self.pop()?;
                 let object = self.top()?;
-                if !matches!(self.value(object), Value::Dict(_)) {
-                    return Err(Error::input("pickle sets the state of something that has none"));
+                match &mut self.values[object as usize] {
+                    Value::Module(attributes) => *attributes = Some(state),
+                    // The state of an OrderedDict: its metadata, which say nothing about tensors.
+                    Value::Dict(_) => {}
+                    _ => return Err(Error::input("pickle sets the state of something that has none")),
                 }
             }
             b'Q' => self.storage()?,
@@ -522,6 +538,11 @@ fn callable(module: &str, name: &str) -> Result<Callable> {
         ("torch", "CharStorage") => Callable::Storage(ElementType::I8),
         ("torch", "ByteStorage") => Callable::Storage(ElementType::U8),
         ("torch", "BoolStorage") => Callable::Storage(ElementType::Bool),
+        (
+            "torch.jit._pickle",
+            "build_intlist" | "build_doublelist" | "build_boollist" | "restore_type_tag",
+        ) => Callable::Opaque,
+        (script, _) if script == "__torch__" || script.starts_with("__torch__.") => Callable::Module,
         _ => {
             return Err(Error::input(format!(
                 "pickle asks for {}.{}, which is no part of a weight file",

@@ -13,14 +13,16 @@ use serde::{
     de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::stored_tensor::{ElementType, MAX_DIMENSIONS, StoredTensor, byte_count, shown};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    stored_tensor::{ElementType, MAX_DIMENSIONS, StoredTensor, byte_count, shown},
+};
 
 /// Longest header read: room for some fifty thousand tensors, and a bound for what parsing may cost.
 const MAX_HEADER: u64 = 8 << 20;
 
 /// The key under which a header keeps free text.
-pub(super) const METADATA_KEY: &str = "__metadata__";
+pub const METADATA_KEY: &str = "__metadata__";
 
 /// A safetensors file, mapped and checked: every tensor lies inside the file, and together they fill it.
 #[derive(Clone, Debug)]
@@ -73,15 +75,19 @@ impl Safetensors {
 }
 
 /// Maps a file whose kind only its reader knows.
-pub(super) fn map_file(path: &Path) -> Result<Bytes> {
+pub(crate) fn map_file(path: &Path) -> Result<Bytes> {
     let mapped = MappedFile::open(path).map_err(|error| Error::cannot("open", path, error))?;
     Ok(Bytes::from_owner(mapped))
 }
 
-/// BLAKE3 of the values of the file at `path`, its header left out, in hexadecimal.
-pub(crate) fn stored_hash(path: &Path) -> Result<String> {
+/// The values of the safetensors file at `path` without its header, mapped.
+///
+/// # Errors
+/// [`ErrorKind::Io`] when the file cannot be mapped, [`ErrorKind::Input`] and [`ErrorKind::Limit`] when its header has no
+/// sound length.
+pub fn values_of_file(path: &Path) -> Result<Bytes> {
     let (_, values) = split(&map_file(path)?).map_err(|error| error.in_file(path))?;
-    Ok(blake3::Hasher::new().update_rayon(&values).finalize().to_string())
+    Ok(values)
 }
 
 /// Header and values of a file.

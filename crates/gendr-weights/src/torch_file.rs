@@ -1,7 +1,8 @@
 //! Tensors in the files of `torch.save`: `.pth`, `.pt`, `.bin`, `.pkl`.
 //!
 //! Since torch 1.6 such a file is a zip archive of one pickle and one member for each storage; before, it was five
-//! pickles followed by the storages. Both are read from the mapped file; a contiguous tensor is not copied.
+//! pickles followed by the storages. Both are read from the mapped file; a contiguous tensor is not copied. TorchScript keeps
+//! code beside such an archive, which nobody looks at.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,13 +11,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{
+use crate::{
+    error::{Error, Result},
     pickle::{Id, Pickle, Storage, TensorView, Value},
     safetensors::map_file,
     stored_tensor::{StoredTensor, byte_count, shown},
     zip_archive,
 };
-use crate::error::{Error, Result};
 
 /// The integer the old format starts with, little-endian.
 const MAGIC: &[u8] = &[0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -35,12 +36,12 @@ const MAX_VISITS: usize = 1 << 20;
 /// [`ErrorKind::Input`](crate::ErrorKind::Input) when it is damaged or asks for a callable that is no part of a weight
 /// file, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for forms torch no longer writes. The message ends
 /// with the path.
-pub(super) fn open(path: &Path) -> Result<BTreeMap<String, StoredTensor>> {
+pub(crate) fn open(path: &Path) -> Result<BTreeMap<String, StoredTensor>> {
     parse(&map_file(path)?).map_err(|error| error.in_file(path))
 }
 
 /// The tensors of a torch file in memory.
-pub(super) fn parse(file: &Bytes) -> Result<BTreeMap<String, StoredTensor>> {
+pub(crate) fn parse(file: &Bytes) -> Result<BTreeMap<String, StoredTensor>> {
     if zip_archive::is_zip(file) { parse_archive(file) } else { parse_old(file) }
 }
 
@@ -175,6 +176,7 @@ impl<'p, 'a> Collector<'p, 'a> {
                     return Err(Error::input(format!("tensor {} is there twice", shown(&name))));
                 }
             }
+            Value::Module(Some(attributes)) => self.visit(*attributes, path)?,
             _ => {}
         }
         Ok(())

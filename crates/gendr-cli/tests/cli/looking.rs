@@ -1,0 +1,63 @@
+//! What is written to look at results, and what guards them.
+
+use std::{fs, path::Path};
+
+use gendr_image::{Limits, read};
+use serde_json::Value;
+use snapbox::cmd::{Command, OutputAssert, cargo_bin};
+
+use crate::pictures::{waves, write};
+
+fn gendr(root: &Path, arguments: &str) -> OutputAssert {
+    Command::new(cargo_bin!("gendr")).current_dir(root).args(arguments.split(' ')).assert()
+}
+
+fn folder() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    write(&root.path().join("a.png"), waves(40, 30, 0.0, 0.2));
+    root
+}
+
+#[test]
+fn before_and_after_stand_beside_the_result() {
+    let root = folder();
+    gendr(root.path(), "restore a.png -o out.png --before-after").success();
+    gendr(root.path(), "restore a.png -o other.png --before-after=side").success();
+    let page = fs::read_to_string(root.path().join("out.before-after.html")).unwrap();
+    assert!(page.contains("data:image/png;base64,") && page.contains("data:image/jpeg;base64,"));
+    assert!(!page.contains("http"), "nothing from outside");
+    let both = read(&root.path().join("other.before-after.png"), &Limits::default()).unwrap();
+    assert_eq!((both.width(), both.height()), (2 * 160 + 16, 120));
+    // They are not replaced either.
+    fs::remove_file(root.path().join("out.png")).unwrap();
+    gendr(root.path(), "restore a.png -o out.png --before-after").code(1);
+    assert!(!root.path().join("out.png").exists());
+}
+
+#[test]
+fn the_drift_is_in_json_and_recipe_and_on_a_map() {
+    let root = folder();
+    let assert = gendr(root.path(), "restore a.png -o out.png --consistency --json").success();
+    let told: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    let worst = told["drift"]["worst"].as_f64().unwrap();
+    assert!(worst > 0.0 && told["drift"]["mean"].as_f64().unwrap() <= worst);
+    let assert = gendr(root.path(), "recipe out.png --json").success();
+    let recipe: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    assert_eq!(recipe["drift"], told["drift"]);
+    let map = read(&root.path().join("out.drift.png"), &Limits::default()).unwrap();
+    assert_eq!((map.width(), map.height()), (40, 30));
+}
+
+#[test]
+fn what_drifts_too_far_fails_and_is_not_written() {
+    let root = folder();
+    let assert = gendr(root.path(), "restore a.png -o out.png --max-drift 0.0001").code(1);
+    let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(
+        said.starts_with("error: the result drifts 0.")
+            && said.contains("over the limit of 0.0001: a.png\nhint: ")
+    );
+    assert!(!root.path().join("out.png").exists());
+    gendr(root.path(), "restore a.png -o out.png --max-drift 0.9").success();
+    gendr(root.path(), "restore a.png -o out2.png --max-drift 2").code(2);
+}
