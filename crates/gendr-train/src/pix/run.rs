@@ -175,11 +175,11 @@ impl<'a> Pix<'a> {
     }
 
     /// What the student makes of enlarged pictures: a latent or a picture.
-    fn restore(&self, unet: &Unet, prompts: Option<&Prompts>, enlarged: Tensor<4>) -> Result<Tensor<4>> {
+    fn restore(&self, unet: &Unet, prompts: Option<&Prompts>, enlarged: &Tensor<4>) -> Result<Tensor<4>> {
         let told = prompts.map(|prompts| prompts.batch(0, 1));
         let conditioning = unet.condition(&[self.one_step.timestep], told)?;
         let x = ops::pixel_unshuffle(enlarged.clone(), self.config.patch);
-        Ok(self.completed(unet.forward(x, &conditioning), &enlarged))
+        Ok(self.completed(unet.forward(x, &conditioning), enlarged))
     }
 
     /// The teacher's latent or picture, and the sharp one.
@@ -301,7 +301,7 @@ impl Stage for Pix<'_> {
         let prompts = Prompts::of_model(&self.model, &device)?;
         picture_scores(&self.validation, (run, self.state.step), |pick| {
             let enlarged = self.validation.enlarged(&[pick], &device)?;
-            let output = self.restore(&unet, prompts.as_ref(), enlarged)?;
+            let output = self.restore(&unet, prompts.as_ref(), &enlarged)?;
             Ok(match self.config.target {
                 Target::Latent => self.autoencoder.decode(output),
                 Target::Picture => output,
