@@ -23,7 +23,7 @@ pub(crate) use restore::{RestoreArgs, TalkArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use train::TrainArgs;
 #[cfg(feature = "train")]
-pub(crate) use train::{StageArgs, TrainCommand};
+pub(crate) use train::{CropsArgs, StageArgs, TrainCommand};
 
 /// Restores photos: a small or damaged picture in, a larger and cleaner one out.
 #[derive(Debug, Parser)]

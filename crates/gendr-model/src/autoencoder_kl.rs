@@ -2,6 +2,7 @@
 
 mod blocks;
 mod config;
+mod segments;
 
 use burn::{
     module::Module,
@@ -17,7 +18,10 @@ use crate::{
     pass::Pass,
 };
 
-pub use self::config::AutoencoderKlConfig;
+pub use self::{
+    config::AutoencoderKlConfig,
+    segments::{DecoderParts, EncoderParts},
+};
 
 /// An autoencoder with a normal distribution as its latent.
 #[derive(Module, Debug)]

@@ -18,11 +18,14 @@ mod pass;
 mod pix;
 mod resnet;
 mod rrdb;
+mod segments;
 mod tiles;
 mod unet;
 mod weights;
 
-pub use autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig, Posterior, old_attention_name};
+pub use autoencoder_kl::{
+    AutoencoderKl, AutoencoderKlConfig, DecoderParts, EncoderParts, Posterior, old_attention_name,
+};
 pub use compact::{CompactConfig, SrvggNetCompact};
 pub use error::{Error, ErrorKind, Result};
 pub use gendr_weights::{ElementType, Safetensors, StoredTensor};
@@ -40,6 +43,7 @@ pub use parameters::{
 pub use pass::{Counted, NormStatistics, Observer, Pass};
 pub use pix::{PadGuidance, PixConfig, PixOutput};
 pub use rrdb::{RrdbConfig, RrdbNet};
+pub use segments::{Segment, Segmented, Skip};
 pub use tiles::{TileWindow, join_tiles};
-pub use unet::{Conditioning, PerLevel, Unet, UnetConfig};
+pub use unet::{Conditioning, PerLevel, Unet, UnetConfig, UnetParts};
 pub use weights::{Lora, Precision, SafetensorsWriter, ToTensorData, Weights, save_parameters};

@@ -4,6 +4,7 @@
 mod blocks;
 mod conditioning;
 mod config;
+mod segments;
 mod transformer;
 
 use burn::{
@@ -22,6 +23,7 @@ use crate::{
 pub use self::{
     conditioning::Conditioning,
     config::{PerLevel, UnetConfig},
+    segments::UnetParts,
 };
 
 /// A UNet: down blocks, mid block, up blocks joined by skips, conditioned on a timestep and a prompt.
@@ -73,11 +75,21 @@ impl Unet {
     /// # Errors
     /// `Argument` when there is no timestep, or the prompt is missing or has another width.
     pub fn condition(&self, timesteps: &[f32], prompt: Option<Tensor<3>>) -> Result<Conditioning> {
+        self.check_told(timesteps, prompt.as_ref())?;
+        let mut conditioning = Conditioning::new(self.embed_time(timesteps), prompt);
+        self.down_blocks.iter().for_each(|block| block.condition(&mut conditioning));
+        self.mid_block.iter().for_each(|block| block.condition(&mut conditioning));
+        self.up_blocks.iter().for_each(|block| block.condition(&mut conditioning));
+        Ok(conditioning)
+    }
+
+    /// Whether there is a timestep, and the prompt that the network needs.
+    fn check_told(&self, timesteps: &[f32], prompt: Option<&Tensor<3>>) -> Result<()> {
         if timesteps.is_empty() {
             return Err(Error::argument("a UNet needs at least one timestep"));
         }
         if let Some(channels) = self.prompt_channels {
-            let found = prompt.as_ref().map(|prompt| prompt.dims()[2]);
+            let found = prompt.map(|prompt| prompt.dims()[2]);
             if found != Some(channels) {
                 let found = found.map_or("none".to_owned(), |width| format!("one {width} wide"));
                 return Err(Error::argument(format!(
@@ -85,11 +97,7 @@ impl Unet {
                 )));
             }
         }
-        let mut conditioning = Conditioning::new(self.embed_time(timesteps), prompt);
-        self.down_blocks.iter().for_each(|block| block.condition(&mut conditioning));
-        self.mid_block.iter().for_each(|block| block.condition(&mut conditioning));
-        self.up_blocks.iter().for_each(|block| block.condition(&mut conditioning));
-        Ok(conditioning)
+        Ok(())
     }
 
     /// The noise prediction: `[n, in_channels, h, w]` to `[n, out_channels, h, w]`, any height and width.

@@ -1,4 +1,5 @@
-//! One-step distillation on a mixture in the plane, where the distance to the target can be measured exactly.
+//! One-step distillation on a mixture, in the plane and in small latents `[4, 2, 2]`, where the distance to the target can be
+//! measured exactly.
 //!
 //! A score network phi learns the target by denoising. The generator starts as phi's own one-step restoration of
 //! z_l = a z_h + s n at alpha_bar 0.5 (GenDR's formula), which gives means, not samples, and is then distilled by each method.
@@ -20,7 +21,6 @@ use gendr_train::{
 use std::f64::consts::TAU;
 
 const MODES: usize = 8;
-const SPREAD: f64 = 0.08;
 const HIDDEN: usize = 96;
 const FREQUENCIES: usize = 8;
 const BATCH: usize = 256;
@@ -29,7 +29,45 @@ const PRETRAINING: u64 = 3000;
 const DISTILLATION: u64 = 2000;
 const SAMPLES: usize = 4096;
 
-/// eps(z, t) of two numbers, with the hidden layer that the discriminator looks at.
+/// Equally likely Gaussians around latents.
+#[derive(Clone, Debug)]
+struct Mixture {
+    name: &'static str,
+    /// Channels, height, width.
+    shape: [usize; 3],
+    means: Vec<Vec<f64>>,
+    spread: f64,
+}
+
+impl Mixture {
+    /// On two circles in the plane.
+    fn plane() -> Self {
+        let mean = |mode: usize| {
+            let angle = TAU * mode as f64 / MODES as f64;
+            let radius = if mode.is_multiple_of(2) { 1.2 } else { 0.8 };
+            [angle.cos(), angle.sin()].map(|place| radius * place).to_vec()
+        };
+        Self { name: "plane", shape: [2, 1, 1], means: (0..MODES).map(mean).collect(), spread: 0.08 }
+    }
+
+    /// Around random latents of variance 1.
+    fn latents() -> Self {
+        let mut draws = Draws::new(0x1a7e, 0);
+        let means = (0..MODES).map(|_| (0..16).map(|_| f64::from(draws.normal())).collect());
+        Self { name: "latents", shape: [4, 2, 2], means: means.collect(), spread: 0.2 }
+    }
+
+    fn width(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    fn sample(&self, draws: &mut Draws) -> Vec<f64> {
+        let mean = &self.means[draws.below(MODES)];
+        mean.iter().map(|place| place + self.spread * f64::from(draws.normal())).collect()
+    }
+}
+
+/// eps(z, t) of a latent, with the hidden layer that the discriminator looks at.
 #[derive(Module, Debug)]
 struct Score {
     first: Linear,
@@ -46,18 +84,18 @@ struct Head {
 }
 
 impl Score {
-    fn new(seed: u64, device: &Device) -> Self {
+    fn new(width: usize, seed: u64, device: &Device) -> Self {
         let network = Self {
-            first: Linear::new(2 + 2 * FREQUENCIES, HIDDEN, device),
+            first: Linear::new(width + 2 * FREQUENCIES, HIDDEN, device),
             second: Linear::new(HIDDEN, HIDDEN, device),
             third: Linear::new(HIDDEN, HIDDEN, device),
-            last: Linear::new(HIDDEN, 2, device),
+            last: Linear::new(HIDDEN, width, device),
         };
         initialize(network, seed)
     }
 
     fn forward(&self, z: Tensor<4>, timesteps: &[usize]) -> (Tensor<4>, Tensor<2>) {
-        let n = z.dims()[0];
+        let [n, c, h, w] = z.dims();
         let time = timesteps.iter().flat_map(|&t| {
             (0..FREQUENCIES).flat_map(move |i| {
                 let angle = t as f32 / 1000.0 * (1 << i) as f32;
@@ -66,11 +104,11 @@ impl Score {
         });
         let time = TensorData::new(time.collect::<Vec<_>>(), [n, 2 * FREQUENCIES]);
         let time = Tensor::from_data(time, &z.device());
-        let x = Tensor::cat(vec![z.reshape([n, 2]), time], 1);
+        let x = Tensor::cat(vec![z.reshape([n, c * h * w]), time], 1);
         let x = ops::silu(self.first.forward(x));
         let x = ops::silu(self.second.forward(x.clone())) + x;
         let hidden = ops::silu(self.third.forward(x.clone())) + x;
-        (self.last.forward(hidden.clone()).reshape([n, 2, 1, 1]), hidden)
+        (self.last.forward(hidden.clone()).reshape([n, c, h, w]), hidden)
     }
 }
 
@@ -86,38 +124,11 @@ impl Head {
     }
 }
 
-/// A point of the target: modes on a circle, of two sizes.
-fn target(draws: &mut Draws) -> [f64; 2] {
-    let mode = draws.below(MODES);
-    let angle = TAU * mode as f64 / MODES as f64;
-    let radius = if mode.is_multiple_of(2) { 1.2 } else { 0.8 };
-    [angle.cos(), angle.sin()].map(|place| radius * place + SPREAD * f64::from(draws.normal()))
-}
-
 struct Batch {
     sharp: Tensor<4>,
     low: Tensor<4>,
     noise: Tensor<4>,
     timesteps: Vec<usize>,
-}
-
-/// z_h, z_l, noise and timesteps of `n` samples.
-fn batch(seed: u64, step: u64, n: usize, range: [usize; 2], device: &Device) -> Batch {
-    let mut draws = Draws::new(seed, step);
-    let mut points = [Vec::new(), Vec::new(), Vec::new()];
-    let mut timesteps = Vec::new();
-    let half = 0.5_f64.sqrt();
-    for _ in 0..n {
-        for value in target(&mut draws) {
-            points[0].push(value as f32);
-            points[1].push((half * (value + f64::from(draws.normal()))) as f32);
-            points[2].push(draws.normal());
-        }
-        timesteps.push(range[0] + draws.below(range[1] - range[0]));
-    }
-    let [sharp, low, noise] =
-        points.map(|values| Tensor::from_data(TensorData::new(values, [n, 2, 1, 1]), device));
-    Batch { sharp, low, noise, timesteps }
 }
 
 #[derive(Clone, Copy)]
@@ -128,6 +139,7 @@ struct Method {
 }
 
 struct Toy {
+    target: Mixture,
     seed: u64,
     device: Device,
     schedule: NoiseSchedule,
@@ -135,10 +147,30 @@ struct Toy {
 }
 
 impl Toy {
-    fn new(seed: u64) -> Self {
+    fn new(target: Mixture, seed: u64) -> Self {
         let device = Device::flex().autodiff();
-        let template = Score::new(seed, &device);
-        Self { seed, device, schedule: NoiseSchedule::stable_diffusion(), template }
+        let template = Score::new(target.width(), seed, &device);
+        Self { target, seed, device, schedule: NoiseSchedule::stable_diffusion(), template }
+    }
+
+    /// z_h, z_l, noise and timesteps of `n` samples.
+    fn batch(&self, seed: u64, step: u64, n: usize, range: [usize; 2]) -> Batch {
+        let mut draws = Draws::new(seed, step);
+        let mut values = [Vec::new(), Vec::new(), Vec::new()];
+        let mut timesteps = Vec::new();
+        let half = 0.5_f64.sqrt();
+        for _ in 0..n {
+            for value in self.target.sample(&mut draws) {
+                values[0].push(value as f32);
+                values[1].push((half * (value + f64::from(draws.normal()))) as f32);
+                values[2].push(draws.normal());
+            }
+            timesteps.push(range[0] + draws.below(range[1] - range[0]));
+        }
+        let [c, h, w] = self.target.shape;
+        let [sharp, low, noise] =
+            values.map(|values| Tensor::from_data(TensorData::new(values, [n, c, h, w]), &self.device));
+        Batch { sharp, low, noise, timesteps }
     }
 
     fn denoise(&self, part: &mut Part, clean: Tensor<4>, batch: &Batch, factor: f64) -> Result<()> {
@@ -155,7 +187,7 @@ impl Toy {
         let config = PartConfig { learning_rate: 2e-3, average_decay: Some(0.995), ..PartConfig::default() };
         let mut phi = Part::new("phi", &self.template, config)?;
         for step in 0..PRETRAINING {
-            let batch = batch(self.seed, step, BATCH, [0, 1000], &self.device);
+            let batch = self.batch(self.seed, step, BATCH, [0, 1000]);
             let factor = 1.0 - step as f64 / PRETRAINING as f64;
             self.denoise(&mut phi, batch.sharp.clone(), &batch, factor)?;
         }
@@ -182,7 +214,7 @@ impl Toy {
         let mut discriminator = Part::new("discriminator", &head_template, config(1e-3, None))?;
         for step in 0..DISTILLATION {
             let factor = 1.0 - step as f64 / DISTILLATION as f64;
-            let batch = batch(self.seed ^ 0xd15, step, BATCH, [20, 980], &self.device);
+            let batch = self.batch(self.seed ^ 0xd15, step, BATCH, [20, 980]);
             let generator = theta.load(self.template.clone())?;
             let generated = self.generate(&generator, batch.low.clone());
             let fixed = generated.clone().detach();
@@ -226,14 +258,14 @@ impl Toy {
     /// Sliced Wasserstein distance of what the averaged generator makes to the target.
     fn distance(&self, theta: &Part) -> Result<f64> {
         let generator = theta.load_average(self.template.clone())?.no_grad();
-        let inputs = batch(self.seed ^ 0xe7a1, 0, SAMPLES, [0, 1], &self.device);
+        let inputs = self.batch(self.seed ^ 0xe7a1, 0, SAMPLES, [0, 1]);
         Ok(sliced_wasserstein(&points(self.generate(&generator, inputs.low)), &self.fresh(1)))
     }
 
     /// The distance of samples that phi makes in 50 steps (DDIM) from noise: what a perfect distillation would have.
     fn teacher_distance(&self, phi: &Part) -> Result<f64> {
         let network = phi.load(self.template.clone())?.no_grad();
-        let mut z = batch(self.seed ^ 0xdd1, 0, SAMPLES, [0, 1], &self.device).noise;
+        let mut z = self.batch(self.seed ^ 0xdd1, 0, SAMPLES, [0, 1]).noise;
         for step in (0..50).rev() {
             let now = vec![20 * step + 19; SAMPLES];
             let prediction = network.forward(z.clone(), &now).0;
@@ -254,28 +286,33 @@ impl Toy {
         sliced_wasserstein(&self.fresh(1), &self.fresh(2))
     }
 
-    fn fresh(&self, stream: u64) -> Vec<[f64; 2]> {
+    fn fresh(&self, stream: u64) -> Vec<Vec<f64>> {
         let mut draws = Draws::new(self.seed ^ 0xe7a2, stream);
-        (0..SAMPLES).map(|_| target(&mut draws)).collect()
+        (0..SAMPLES).map(|_| self.target.sample(&mut draws)).collect()
     }
 }
 
-fn points(samples: Tensor<4>) -> Vec<[f64; 2]> {
+fn points(samples: Tensor<4>) -> Vec<Vec<f64>> {
+    let width = samples.dims()[1..].iter().product::<usize>();
     let values: Vec<f64> = samples.into_data().convert::<f64>().try_to_vec().unwrap_or_default();
-    values.as_chunks::<2>().0.to_vec()
+    values.chunks_exact(width).map(<[f64]>::to_vec).collect()
 }
 
 /// Root of the mean over 64 directions of the squared Wasserstein-2 distance of the projections.
-fn sliced_wasserstein(a: &[[f64; 2]], b: &[[f64; 2]]) -> f64 {
-    const DIRECTIONS: usize = 64;
-    let along = |points: &[[f64; 2]], angle: f64| {
-        let mut values: Vec<f64> = points.iter().map(|[x, y]| x * angle.cos() + y * angle.sin()).collect();
+fn sliced_wasserstein(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
+    const DIRECTIONS: u64 = 64;
+    let along = |points: &[Vec<f64>], direction: &[f64]| {
+        let project = |point: &Vec<f64>| point.iter().zip(direction).map(|(x, d)| x * d).sum::<f64>();
+        let mut values: Vec<f64> = points.iter().map(project).collect();
         values.sort_by(f64::total_cmp);
         values
     };
     let squares = (0..DIRECTIONS).map(|i| {
-        let angle = TAU / 2.0 * i as f64 / DIRECTIONS as f64;
-        let pairs = along(a, angle).into_iter().zip(along(b, angle));
+        let mut draws = Draws::new(0xd12, i);
+        let direction: Vec<f64> = a[0].iter().map(|_| f64::from(draws.normal())).collect();
+        let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let direction: Vec<f64> = direction.into_iter().map(|x| x / length).collect();
+        let pairs = along(a, &direction).into_iter().zip(along(b, &direction));
         pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>() / a.len() as f64
     });
     (squares.sum::<f64>() / DIRECTIONS as f64).sqrt()
@@ -291,14 +328,18 @@ fn main() -> Result<()> {
         Method { name: "cida", loss: cid, adversarial: 0.05 },
     ];
     println!(
-        "| seed | two target sets | phi, 50 steps | undistilled | vsd | sid | cid_literal | cid | cida |"
+        "| target | seed | two target sets | phi, 50 steps | undistilled | vsd | sid | cid_literal | cid | cida |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    for seed in 1..=3 {
-        let toy = Toy::new(seed);
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    for (target, seed) in
+        [Mixture::plane(), Mixture::latents()].into_iter().flat_map(|t| (1..=3).map(move |s| (t.clone(), s)))
+    {
+        let toy = Toy::new(target, seed);
         let phi = toy.pretrain()?;
         let teacher = toy.teacher_distance(&phi)?;
-        let mut row = format!("| {seed} | {:.4} | {teacher:.4} | {:.4} |", toy.floor(), toy.distance(&phi)?);
+        let name = toy.target.name;
+        let mut row =
+            format!("| {name} | {seed} | {:.4} | {teacher:.4} | {:.4} |", toy.floor(), toy.distance(&phi)?);
         for method in methods {
             match toy.distil(&phi, method).and_then(|theta| toy.distance(&theta)) {
                 Ok(distance) => row += &format!(" {distance:.4} |"),

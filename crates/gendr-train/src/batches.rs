@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    pairs::{Pairs, PairsConfig, Teacher, load_or_make, pairs_folder, to_planes},
+    pairs::{Pairs, PairsConfig, Teacher, open_or_make, pairs_folder},
     photos::{Photos, Split},
     progress::Progress,
     regress::TeacherConfig,
@@ -23,10 +23,21 @@ pub(crate) struct Pick {
     pub(crate) turn: usize,
 }
 
-/// The `count` picks of a step: they depend on the seed and the step alone.
+/// The `count` picks of a step: they depend on the seed and the step alone. Those of the next steps are read ahead.
 pub(crate) fn picks(seed: u64, step: u64, count: usize, pairs: &Pairs) -> Vec<Pick> {
+    pairs.want(&upcoming(seed, step, count, pairs.count, pairs.in_memory()));
+    picks_of(seed, step, count, pairs.count).collect()
+}
+
+/// The next `most` pairs that steps of `count` take from `step` on, out of `total`.
+pub(crate) fn upcoming(seed: u64, step: u64, count: usize, total: usize, most: usize) -> Vec<usize> {
+    let picks = (step..).flat_map(|step| picks_of(seed, step, count, total));
+    picks.map(|pick| pick.pair).take(most).collect()
+}
+
+fn picks_of(seed: u64, step: u64, count: usize, total: usize) -> impl Iterator<Item = Pick> {
     let mut draws = Draws::new(seed ^ BATCH_STREAM, step);
-    (0..count).map(|_| Pick { pair: draws.below(pairs.count), turn: draws.below(8) }).collect()
+    (0..count).map(move |_| Pick { pair: draws.below(total), turn: draws.below(8) })
 }
 
 /// Reads the pairs of one split, making those that are missing.
@@ -42,7 +53,7 @@ pub(crate) fn read_pairs(
     let photos = Photos::list(&data.photos, &paths.data, split)?;
     let pairs = PairsConfig { seed, photos: &data.photos, degradations: &degradations, scale: data.scale };
     let folder = pairs_folder(&paths.cache, &pairs, &photos)?;
-    load_or_make(&folder, &pairs, &photos, teacher, count, progress, cancelled)
+    open_or_make(&folder, &pairs, &photos, teacher, (count, data.memory()), progress, cancelled)
 }
 
 /// Reads the pairs to learn from, with a teacher's results if there is one, and `held_out` others without.
@@ -55,7 +66,7 @@ pub(crate) fn read_taught(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(Pairs, Pairs)> {
     let teacher = match teacher {
-        Some(teacher) => Some(RealEsrgan::open(&paths.data.join(&teacher.weights))?),
+        Some(teacher) => Some(RealEsrgan::open(&paths.data.join(&teacher.weights), &paths.device)?),
         None => None,
     };
     let teacher = teacher.as_ref().map(|teacher| ("x4plus", teacher as &dyn Teacher));
@@ -81,7 +92,7 @@ impl Pairs {
     pub(crate) fn enlarged(&self, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
         let side = self.high_side;
         self.batch(picks, device, |pick| {
-            let low = turned(&crop(&self.low, pick.pair, self.low_side)?, pick.turn)?;
+            let low = turned(&self.low(pick.pair)?, pick.turn)?;
             Ok(upscale(&low, side, side)?)
         })
     }
@@ -118,21 +129,6 @@ impl Pairs {
         }
         Ok(Tensor::from_data(TensorData::new(values, [picks.len(), 3, side, side]), device))
     }
-
-    /// The sharp crop of a pair.
-    pub(crate) fn high(&self, pair: usize) -> Result<Planes> {
-        crop(&self.high, pair, self.high_side)
-    }
-
-    /// The teacher's result for a pair.
-    pub(crate) fn teacher(&self, pair: usize) -> Result<Planes> {
-        crop(&self.teacher, pair, self.high_side)
-    }
-}
-
-fn crop(bytes: &[u8], pair: usize, side: usize) -> Result<Planes> {
-    let size = 3 * side * side;
-    to_planes(&bytes[pair * size..(pair + 1) * size], side)
 }
 
 /// One of the eight turns and reflections of a square.

@@ -49,6 +49,14 @@ impl Patches {
 }
 
 impl Decoder {
+    /// The autoencoder, where there is one.
+    pub(crate) fn autoencoder(&self) -> Option<&AutoencoderKl> {
+        match self {
+            Self::Autoencoder(network) => Some(network),
+            Self::Patches(_) => None,
+        }
+    }
+
     /// The picture of a scaled latent, about `[-1, 1]`.
     pub(crate) fn decode(&self, latent: Tensor<4>) -> Tensor<4> {
         match self {
@@ -60,10 +68,10 @@ impl Decoder {
 
 impl LatentSpace {
     /// The space of a base model.
-    pub(crate) fn of_model(model: &StoredModel) -> Result<Self> {
+    pub(crate) fn of_model(model: &StoredModel, device: &Device) -> Result<Self> {
         let about = model.description();
         match about.family {
-            Family::Latent => Ok(Self::Autoencoder(Box::new(FrozenAutoencoder::of_model(model)?))),
+            Family::Latent => Ok(Self::Autoencoder(Box::new(FrozenAutoencoder::of_model(model, device)?))),
             Family::Pix => Ok(Self::Patches(Patches {
                 patch: about.pix.patch,
                 scaling_factor: about.scaling_factor.unwrap_or(1.0),

@@ -18,27 +18,27 @@ pub(crate) struct FrozenAutoencoder {
 
 impl FrozenAutoencoder {
     /// Opens a folder with `config.json` and weights, as diffusers and the stage `vae` write it, or the autoencoder of a model.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path, device: &Device) -> Result<Self> {
         let config = path.join("config.json");
         if path.is_dir() && config.exists() {
             let text = String::from_utf8_lossy(&files::read(&config)?).into_owned();
             let weights = Weights::open(&path.join("diffusion_pytorch_model.safetensors"))?;
-            return Self::new(AutoencoderKlConfig::from_json(&text)?, weights);
+            return Self::new(AutoencoderKlConfig::from_json(&text)?, weights, device);
         }
-        Self::of_model(&StoredModel::open(path)?)
+        Self::of_model(&StoredModel::open(path)?, device)
             .map_err(|error| error.with_hint("an autoencoder's folder or a model file is needed"))
     }
 
     /// The autoencoder of a model.
-    pub(crate) fn of_model(model: &StoredModel) -> Result<Self> {
+    pub(crate) fn of_model(model: &StoredModel, device: &Device) -> Result<Self> {
         let config = model.description().vae.clone();
         let config = config.ok_or_else(|| Error::argument("a model without autoencoder"))?;
         let scaling_factor = model.description().scaling_factor.unwrap_or(config.scaling_factor);
-        Self::new(AutoencoderKlConfig { scaling_factor, ..config }, model.weights().part("vae."))
+        Self::new(AutoencoderKlConfig { scaling_factor, ..config }, model.weights().part("vae."), device)
     }
 
-    fn new(config: AutoencoderKlConfig, weights: Weights) -> Result<Self> {
-        let network = weights.load(config.init(&Device::flex())?)?;
+    fn new(config: AutoencoderKlConfig, weights: Weights, device: &Device) -> Result<Self> {
+        let network = weights.load(config.init(device)?)?;
         Ok(Self { config, weights, network })
     }
 

@@ -1,11 +1,14 @@
 //! Low-rank adaptation of a network whose own weights stay as they are (Hu et al. 2021; names and shapes as peft's).
 
-use crate::{Result, parameters::Parameters};
+use crate::{
+    Error, ErrorKind, Result,
+    parameters::{Parameters, read},
+};
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Device, Gradients, Tensor, TensorData},
 };
-use gendr_model::{NamedMapper, map_named, names_and_shapes};
+use gendr_model::{NamedMapper, NamedVisitor, map_named, names_and_shapes, visit_named};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -47,7 +50,7 @@ impl LoraConfig {
     }
 }
 
-/// An adaptation whose matrices are tensors: of a device with gradients, or not.
+/// An adaptation whose matrices are tensors.
 #[derive(Clone, Debug)]
 pub struct Lora {
     /// `[rank, in * kernel]` and `[out, rank]` of every layer, by its name.
@@ -57,7 +60,7 @@ pub struct Lora {
 
 impl Lora {
     /// An adaptation with values from outside: `NAME.lora_A.weight` `[rank, in, ...]` and `NAME.lora_B.weight`
-    /// `[out, rank, ...]` by their names; `tracked` where their gradients are wanted.
+    /// `[out, rank, ...]` by their names.
     ///
     /// # Errors
     /// An input error where one of a pair is missing or they do not fit together.
@@ -65,7 +68,6 @@ impl Lora {
         config: &LoraConfig,
         mut tensors: BTreeMap<String, TensorData>,
         device: &Device,
-        tracked: bool,
     ) -> Result<Self> {
         let names: Vec<String> =
             tensors.keys().filter_map(|name| Some(name.strip_suffix(".lora_A.weight")?.to_owned())).collect();
@@ -77,41 +79,88 @@ impl Lora {
                 let dtype = data.dtype();
                 let columns = data.num_elements() / rows;
                 let data = TensorData::from_bytes_vec(data.bytes().to_vec(), [rows, columns], dtype);
-                let tensor = Tensor::<2>::from_data(data, (device, dtype));
-                Some(if tracked { tensor.require_grad() } else { tensor })
+                Some(Tensor::<2>::from_data(data, (device, dtype)))
             };
             let pair = matrix("A").zip(matrix("B"));
             let pair = pair.filter(|(a, b)| a.dims()[0] == b.dims()[1] && a.dims()[0] == config.rank);
-            let pair =
-                pair.ok_or_else(|| crate::Error::input(format!("no pair of LoRA matrices for {name}")))?;
+            let pair = pair.ok_or_else(|| Error::input(format!("no pair of LoRA matrices for {name}")))?;
             layers.insert(name, pair);
         }
         Ok(Self { layers, factor: config.alpha / config.rank as f64 })
     }
 
-    /// The network with merged weights. Where the matrices are tracked, gradients lead to them: `module` itself must not be
-    /// tracked, and can be used again.
+    /// The network with merged weights, nothing tracked.
     pub fn adapt<M: Module>(&self, module: M) -> M {
-        map_named(module, &mut Merge { lora: self })
+        map_named(module, &mut Merge { lora: self, tracked: false })
     }
 
-    /// The matrices A and B of a layer, `[rank, in * kernel]` and `[out, rank]`.
-    pub fn matrices(&self, layer: &str) -> Option<&(Tensor<2>, Tensor<2>)> {
-        self.layers.get(layer)
+    /// The same with the merged weights tracked: [`Lora::gradients`] makes those of the matrices out of theirs.
+    pub fn adapt_tracked<M: Module>(&self, module: M) -> M {
+        map_named(module, &mut Merge { lora: self, tracked: true })
+    }
+
+    /// Takes the gradients of the merged weights of `module` out of `gradients` and returns those of the matrices by their
+    /// names: B^T G and G A^T, times the factor, for the gradient G of a weight. Layers without gradient are left out.
+    ///
+    /// # Errors
+    /// A resource error where they cannot be read.
+    pub fn gradients<M: Module>(
+        &self,
+        module: &M,
+        gradients: &mut Gradients,
+    ) -> Result<BTreeMap<String, Vec<f32>>> {
+        let mut collect = Collect { lora: self, gradients, found: BTreeMap::new(), failed: false };
+        visit_named(module, &mut collect);
+        match collect.failed {
+            true => Err(Error::new(ErrorKind::Resource, "gradients cannot be read from the device")),
+            false => Ok(collect.found),
+        }
+    }
+
+    /// The matrices of the layer that a parameter belongs to.
+    fn layer(&self, parameter: &str) -> Option<(&String, &(Tensor<2>, Tensor<2>))> {
+        self.layers.get_key_value(parameter.strip_suffix(".weight")?)
     }
 }
 
 struct Merge<'a> {
     lora: &'a Lora,
+    tracked: bool,
 }
 
 impl NamedMapper for Merge<'_> {
     fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let layer = name.strip_suffix(".weight").and_then(|layer| self.lora.layers.get(layer));
-        let Some((a, b)) = layer.filter(|_| D > 1) else { return param };
+        let layer = self.lora.layer(name).filter(|_| D > 1);
+        let Some((_, (a, b))) = layer else { return param.set_require_grad(false) };
         let weight = param.val().detach();
         let change = b.clone().matmul(a.clone()) * self.lora.factor;
-        let merged = weight.clone() + change.reshape(weight.shape());
-        Param::initialized(param.id, merged)
+        let merged = (weight.clone() + change.reshape(weight.shape())).detach();
+        Param::initialized(param.id, merged.set_require_grad(self.tracked))
+    }
+}
+
+struct Collect<'a> {
+    lora: &'a Lora,
+    gradients: &'a mut Gradients,
+    found: BTreeMap<String, Vec<f32>>,
+    failed: bool,
+}
+
+impl NamedVisitor for Collect<'_> {
+    fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>) {
+        let Some((layer, (a, b))) = self.lora.layer(name).filter(|_| D > 1) else { return };
+        let Some(gradient) = param.val().grad_remove(self.gradients) else { return };
+        let rows = gradient.dims()[0];
+        let columns = gradient.shape().num_elements() / rows;
+        let gradient = gradient.reshape([rows, columns]);
+        let [a, b] = [a, b].map(|matrix| matrix.clone().inner());
+        let of_a = b.transpose().matmul(gradient.clone()) * self.lora.factor;
+        let of_b = gradient.matmul(a.transpose()) * self.lora.factor;
+        for (which, tensor) in [("A", of_a), ("B", of_b)] {
+            match read(&tensor) {
+                Some(values) => _ = self.found.insert(format!("{layer}.lora_{which}.weight"), values),
+                None => self.failed = true,
+            }
+        }
     }
 }

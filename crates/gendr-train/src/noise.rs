@@ -10,6 +10,8 @@ pub(crate) enum Stream {
     Posterior = 0x706f_7374,
     /// Noise and timesteps of diffusion.
     Diffusion = 0x6469_6666,
+    /// The same for what score networks learn while a generator is distilled.
+    Learning = 0x6c65_6172,
     /// Which samples are shown what.
     Choice = 0x6368_6f69,
 }

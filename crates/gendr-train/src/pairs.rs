@@ -7,6 +7,7 @@ use crate::{
     Error, Result, files,
     photos::{Photos, PhotosConfig},
     progress::{Event, Progress},
+    read_ahead::{Column, ReadAhead},
 };
 use gendr_degrade::{DegradationConfig, Draws, Recipe};
 use gendr_image::Planes;
@@ -14,12 +15,12 @@ use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Serialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 /// Pairs in a block.
-const BLOCK: usize = 128;
+pub(crate) const BLOCK: usize = 128;
 
 /// What a photograph, a place in it and a degradation are drawn from, apart from each other.
 const PICTURE_STREAM: u64 = 0x7069_6374;
@@ -43,16 +44,46 @@ pub(crate) struct PairsConfig<'a> {
     pub(crate) scale: usize,
 }
 
-/// Pairs in memory, 8 bits a value, `[3, side, side]` each.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Pairs on disk, 8 bits a value, `[3, side, side]` each; those of the next steps are in memory.
+#[derive(Debug)]
 pub(crate) struct Pairs {
     pub(crate) count: usize,
     pub(crate) low_side: usize,
     pub(crate) high_side: usize,
-    pub(crate) low: Vec<u8>,
-    pub(crate) high: Vec<u8>,
-    /// Empty without a teacher.
-    pub(crate) teacher: Vec<u8>,
+    /// Where they lie.
+    pub(crate) folder: PathBuf,
+    records: ReadAhead,
+}
+
+impl Pairs {
+    /// How many pairs are in memory at once.
+    pub(crate) fn in_memory(&self) -> usize {
+        self.records.capacity()
+    }
+
+    /// The pairs that will be asked for next.
+    pub(crate) fn want(&self, upcoming: &[usize]) {
+        self.records.want(upcoming);
+    }
+
+    /// The degraded crop of a pair.
+    pub(crate) fn low(&self, pair: usize) -> Result<Planes> {
+        self.crop(pair, 0, self.low_side)
+    }
+
+    /// The sharp crop of a pair.
+    pub(crate) fn high(&self, pair: usize) -> Result<Planes> {
+        self.crop(pair, 1, self.high_side)
+    }
+
+    /// The teacher's result for a pair.
+    pub(crate) fn teacher(&self, pair: usize) -> Result<Planes> {
+        self.crop(pair, 2, self.high_side)
+    }
+
+    fn crop(&self, pair: usize, column: usize, side: usize) -> Result<Planes> {
+        to_planes(&self.records.get(pair)?[self.records.range(column)], side)
+    }
 }
 
 /// The folder of a set of pairs: its name comes from all that fixes them.
@@ -65,53 +96,54 @@ pub(crate) fn pairs_folder(cache: &Path, config: &PairsConfig<'_>, photos: &Phot
     Ok(folder)
 }
 
-/// Reads `count` pairs from `folder`, making those that are missing.
-pub(crate) fn load_or_make(
+/// Opens `count` pairs in `folder`, making those that are missing; at most `memory` bytes of them are in memory.
+pub(crate) fn open_or_make(
     folder: &Path,
     config: &PairsConfig<'_>,
     photos: &Photos,
     teacher: Option<(&str, &dyn Teacher)>,
-    count: usize,
+    (count, memory): (usize, u64),
     progress: &dyn Progress,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Pairs> {
     let high_side = config.photos.crop;
     let low_side = high_side / config.scale;
-    let mut pairs = Pairs { count, low_side, high_side, ..Pairs::default() };
+    let column = |tensor, side: usize| Column { files: Vec::new(), tensor, bytes: 3 * side * side };
+    let mut columns = vec![column("low", low_side), column("high", high_side)];
+    columns.extend(teacher.map(|_| column("teacher", high_side)));
+    let mut skipped = BTreeSet::new();
     for block in 0..count.div_ceil(BLOCK) {
         let path = folder.join(format!("pairs-{block:05}.safetensors"));
         if !path.exists() {
-            let (low, high) = make_block(config, photos, block, progress)?;
+            let (low, high) = make_block(config, photos, block, &mut skipped, progress)?;
             write_block(&path, &[("low", &low, low_side), ("high", &high, high_side)])?;
         }
-        let mut stored = read_block(&path)?;
-        let low = take(&mut stored, "low", low_side, &path)?;
         if let Some((name, teacher)) = teacher {
-            let path = folder.join(format!("teacher-{name}-{block:05}.safetensors"));
-            if !path.exists() {
+            let taught = folder.join(format!("teacher-{name}-{block:05}.safetensors"));
+            if !taught.exists() {
+                let low = take(&mut read_block(&path)?, "low", low_side, &path)?;
                 let results = teach(teacher, &low, low_side)?;
-                write_block(&path, &[("teacher", &results, high_side)])?;
+                write_block(&taught, &[("teacher", &results, high_side)])?;
             }
-            pairs.teacher.extend(take(&mut read_block(&path)?, "teacher", high_side, &path)?);
+            columns[2].files.push(taught);
         }
-        pairs.low.extend(low);
-        pairs.high.extend(take(&mut stored, "high", high_side, &path)?);
+        columns[..2].iter_mut().for_each(|column| column.files.push(path.clone()));
         progress.report(Event::Pairs { done: ((block + 1) * BLOCK).min(count), total: count });
         if cancelled() {
             return Err(Error::cancelled());
         }
     }
-    pairs.low.truncate(count * 3 * low_side * low_side);
-    pairs.high.truncate(count * 3 * high_side * high_side);
-    pairs.teacher.truncate(count * 3 * high_side * high_side);
-    Ok(pairs)
+    let records = ReadAhead::open(&columns, BLOCK, count, memory)?;
+    Ok(Pairs { count, low_side, high_side, folder: folder.to_owned(), records })
 }
 
-/// The degraded and the sharp crops of one block, one after the other.
+/// The degraded and the sharp crops of one block, one after the other. Photographs that cannot be used are reported when they
+/// come into `skipped`.
 fn make_block(
     config: &PairsConfig<'_>,
     photos: &Photos,
     block: usize,
+    skipped: &mut BTreeSet<usize>,
     progress: &dyn Progress,
 ) -> Result<(Vec<u8>, Vec<u8>)> {
     // Every photograph is read once a block.
@@ -122,20 +154,21 @@ fn make_block(
             .or_default()
             .push(index);
     }
-    let made: Vec<Result<Vec<(usize, Planes, Planes)>>> = by_photo
-        .par_iter()
-        .map(|(&photo, indices)| {
-            let photo = photos.read(photo)?;
-            indices.iter().map(|&index| make_pair(config, photos, &photo, index)).collect()
-        })
-        .collect();
+    let make = |photo: usize, indices: &[usize]| -> Result<Vec<(usize, Planes, Planes)>> {
+        let picture = photos.read(photo)?;
+        indices.iter().map(|&index| make_pair(config, photos, &picture, index)).collect()
+    };
+    let made: Vec<_> = by_photo.par_iter().map(|(&photo, indices)| (photo, make(photo, indices))).collect();
     let mut pairs = Vec::new();
     let mut last_error = None;
-    for result in made {
+    for (photo, result) in made {
         match result {
             Ok(some) => pairs.extend(some),
             Err(error) => {
-                progress.report(Event::Skipped(&error.to_string()));
+                let error = photos.named(photo, error);
+                if skipped.insert(photo) {
+                    progress.report(Event::Skipped(&error.to_string()));
+                }
                 last_error = Some(error);
             }
         }
@@ -191,10 +224,18 @@ pub(crate) fn to_planes(bytes: &[u8], side: usize) -> Result<Planes> {
 }
 
 fn write_block(path: &Path, tensors: &[(&str, &[u8], usize)]) -> Result<()> {
-    let views = tensors.iter().map(|&(name, bytes, side)| {
-        let shape = vec![bytes.len() / (3 * side * side), 3, side, side];
-        TensorView::new(Dtype::U8, shape, bytes).map(|view| (name, view))
-    });
+    let tensors: Vec<_> = tensors
+        .iter()
+        .map(|&(name, bytes, side)| (name, bytes, vec![bytes.len() / (3 * side * side), 3, side, side]))
+        .collect();
+    write_tensors(path, Dtype::U8, &tensors)
+}
+
+/// Writes a block of tensors, whole or not at all.
+pub(crate) fn write_tensors(path: &Path, dtype: Dtype, tensors: &[(&str, &[u8], Vec<usize>)]) -> Result<()> {
+    let views = tensors
+        .iter()
+        .map(|(name, bytes, shape)| TensorView::new(dtype, shape.clone(), bytes).map(|view| (*name, view)));
     let damaged = |error| Error::argument("a block that cannot be stored").with_source(error);
     let views: Vec<_> = views.collect::<Result<_, _>>().map_err(damaged)?;
     files::write_atomically(path, &safetensors::serialize(views, None).map_err(damaged)?)
@@ -223,7 +264,19 @@ mod tests {
     use super::*;
     use crate::photos::Split;
     use crate::progress::Silent;
-    use std::fs;
+    use std::{cell::RefCell, fs};
+
+    /// Keeps what was skipped.
+    #[derive(Default)]
+    struct Listener(RefCell<Vec<String>>);
+
+    impl Progress for Listener {
+        fn report(&self, event: Event<'_>) {
+            if let Event::Skipped(reason) = event {
+                self.0.borrow_mut().push(reason.to_owned());
+            }
+        }
+    }
 
     /// Enlarges by repeating pixels and counts its calls.
     struct Repeat(std::cell::Cell<usize>);
@@ -240,12 +293,23 @@ mod tests {
     }
 
     fn make(root: &Path, seed: u64, count: usize, teacher: &Repeat) -> Result<Pairs> {
+        make_heard(root, seed, count, teacher, &Silent)
+    }
+
+    fn make_heard(
+        root: &Path,
+        seed: u64,
+        count: usize,
+        teacher: &Repeat,
+        progress: &dyn Progress,
+    ) -> Result<Pairs> {
         let photos_config = PhotosConfig { folders: vec!["photos".into()], crop: 32, candidates: 2 };
         let degradations = [(1.0, DegradationConfig::preset("first-order", 4)?)];
         let photos = Photos::list(&photos_config, root, Split::Training)?;
         let config = PairsConfig { seed, photos: &photos_config, degradations: &degradations, scale: 4 };
         let folder = pairs_folder(&root.join("cache"), &config, &photos)?;
-        load_or_make(&folder, &config, &photos, Some(("repeat", teacher)), count, &Silent, &|| false)
+        let repeat = Some(("repeat", teacher as &dyn Teacher));
+        open_or_make(&folder, &config, &photos, repeat, (count, 1 << 30), progress, &|| false)
     }
 
     fn folder_of_photos(names: &[&str]) -> tempfile::TempDir {
@@ -272,11 +336,15 @@ mod tests {
         let few = make(root.path(), 1, 20, &teacher).expect("photographs");
         let more = make(root.path(), 1, BLOCK + 5, &teacher).expect("photographs");
         assert_eq!(teacher.0.get(), 2, "one call a block, none for what is stored");
-        assert_eq!((few.count, few.low.len(), few.high.len()), (20, 20 * 3 * 8 * 8, 20 * 3 * 32 * 32));
-        assert_eq!(few.low, more.low[..few.low.len()]);
-        assert_eq!(few.teacher, more.teacher[..few.teacher.len()]);
-        assert_eq!(few.high, more.high[..few.high.len()]);
-        assert_ne!(few.low, make(root.path(), 2, 20, &teacher).expect("photographs").low);
+        assert_eq!((few.count, few.low_side, few.high_side), (20, 8, 32));
+        let other = make(root.path(), 2, 20, &teacher).expect("photographs");
+        let lows = |pairs: &Pairs| (0..20).map(|pair| pairs.low(pair).expect("there")).collect::<Vec<_>>();
+        assert_eq!(lows(&few), lows(&more));
+        assert_ne!(lows(&few), lows(&other));
+        for pair in 0..20 {
+            assert_eq!(few.high(pair).expect("there"), more.high(pair).expect("there"));
+            assert_eq!(few.teacher(pair).expect("there"), more.teacher(pair).expect("there"));
+        }
     }
 
     #[test]
@@ -284,7 +352,14 @@ mod tests {
         let root = folder_of_photos(&["a.jpg", "b.jpg"]);
         fs::write(root.path().join("photos/c.jpg"), vec![0; 300_000]).expect("room");
         let teacher = Repeat(std::cell::Cell::new(0));
-        assert_eq!(make(root.path(), 1, 9, &teacher).expect("two good photographs").count, 9);
+        let listener = Listener::default();
+        let pairs = make_heard(root.path(), 1, 2 * BLOCK, &teacher, &listener).expect("two good photographs");
+        assert_eq!(pairs.count, 2 * BLOCK);
+        let heard = listener.0.take();
+        assert!(
+            heard.len() == 1 && heard[0].ends_with("c.jpg"),
+            "once, though two blocks lack it: {heard:?}"
+        );
         let cache = fs::read_dir(root.path().join("cache"))
             .expect("made")
             .next()

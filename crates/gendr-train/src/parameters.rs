@@ -62,8 +62,11 @@ impl TensorSource for InOrder<'_> {
     }
 }
 
-/// The gradients of all parameters, in the order of the network; zeros where the loss does not depend on one.
-pub(crate) fn gradients_of<M: Module>(module: &M, gradients: &mut Gradients) -> Result<Vec<Vec<f32>>> {
+/// The gradients of all parameters, in the order of the network; none where the loss does not depend on one.
+pub(crate) fn gradients_of<M: Module>(
+    module: &M,
+    gradients: &mut Gradients,
+) -> Result<Vec<Option<Vec<f32>>>> {
     let mut collect = Collect { gradients, found: Vec::new(), failed: false };
     module.visit(&mut collect);
     if collect.failed {
@@ -74,17 +77,20 @@ pub(crate) fn gradients_of<M: Module>(module: &M, gradients: &mut Gradients) -> 
 
 struct Collect<'a> {
     gradients: &'a mut Gradients,
-    found: Vec<Vec<f32>>,
+    found: Vec<Option<Vec<f32>>>,
     failed: bool,
 }
 
 impl ModuleVisitor for Collect<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let values = match param.val().grad_remove(self.gradients) {
-            Some(gradient) => gradient.try_into_data().ok().and_then(|data| data.try_to_vec::<f32>().ok()),
-            None => Some(vec![0.0; param.lazy_shape().num_elements()]),
-        };
-        self.failed |= values.is_none();
-        self.found.push(values.unwrap_or_default());
+        let gradient = param.val().grad_remove(self.gradients);
+        let values = gradient.as_ref().and_then(read);
+        self.failed |= gradient.is_some() && values.is_none();
+        self.found.push(values);
     }
+}
+
+/// The values of a tensor, if its device can be read.
+pub(crate) fn read<const D: usize>(tensor: &Tensor<D>) -> Option<Vec<f32>> {
+    tensor.clone().try_into_data().ok()?.try_to_vec::<f32>().ok()
 }

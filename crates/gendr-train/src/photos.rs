@@ -153,6 +153,15 @@ impl Photos {
         self.sources.iter().filter_map(name).collect()
     }
 
+    /// The error of a photograph, ending with its file.
+    pub(crate) fn named(&self, index: usize, error: Error) -> Error {
+        let path = self.sources[index].path().display().to_string();
+        if error.to_string().ends_with(&path) {
+            return error;
+        }
+        Error::new(error.kind(), format!("{error}: {path}")).with_source(error)
+    }
+
     /// Draws a photograph.
     pub(crate) fn pick(&self, draws: &mut Draws) -> usize {
         draws.pick(&self.weights)

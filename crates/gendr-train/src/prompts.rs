@@ -60,6 +60,11 @@ impl Prompts {
         }
     }
 
+    /// `[n, tokens, width]`: for each sample the negative embedding where it is degraded, else the positive.
+    pub(crate) fn mixed(&self, degraded: &[bool]) -> Tensor<3> {
+        Tensor::cat(degraded.iter().map(|&bad| self.batch(usize::from(bad), 1)).collect(), 0)
+    }
+
     /// Both as tensors of a model file.
     pub(crate) fn weights(&self) -> Result<Weights> {
         Ok(Weights::from_module(self)?)

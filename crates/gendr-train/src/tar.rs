@@ -83,6 +83,30 @@ pub(crate) fn entries(archive: &Path) -> Result<Vec<Entry>> {
     Ok(found)
 }
 
+/// What an archive ends with.
+pub(crate) const END: [u8; 2 * BLOCK as usize] = [0; 2 * BLOCK as usize];
+
+/// A plain file of an archive: its header, its bytes, and zeros up to a whole block. Names have at most 99 bytes.
+pub(crate) fn file(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut header = vec![0; BLOCK as usize];
+    let mut put = |place: usize, text: &[u8]| header[place..place + text.len()].copy_from_slice(text);
+    put(0, &name.as_bytes()[..name.len().min(99)]);
+    put(100, b"0000644");
+    put(108, b"0000000");
+    put(116, b"0000000");
+    put(124, format!("{:011o}", bytes.len()).as_bytes());
+    put(136, b"00000000000");
+    put(148, b"        ");
+    put(156, b"0");
+    put(257, b"ustar\x0000");
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    let mut all = header;
+    all.extend(bytes);
+    all.resize(all.len().next_multiple_of(BLOCK as usize), 0);
+    all
+}
+
 /// The sum of the header's bytes, its own field taken as spaces.
 fn checksum_holds(header: &[u8; BLOCK as usize]) -> bool {
     let sum: u64 = header
@@ -153,6 +177,16 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), parts.concat()).expect("room");
         file
+    }
+
+    #[test]
+    fn what_is_written_is_found() {
+        let parts = [super::file("a.jpg", &[1; 512]), super::file("b.jpg", b"second"), END.to_vec()];
+        let tar = write(&parts);
+        let found = entries(tar.path()).expect("an archive");
+        let names: Vec<_> = found.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["a.jpg", "b.jpg"]);
+        assert_eq!(found[1].read(100).expect("readable"), b"second");
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub(crate) struct RealEsrgan {
 
 impl RealEsrgan {
     /// Reads the weights.
-    pub(crate) fn open(weights: &Path) -> Result<Self> {
-        let device = Device::flex();
+    pub(crate) fn open(weights: &Path, device: &Device) -> Result<Self> {
+        let device = device.clone();
         let mut source = Named(Safetensors::open(weights)?.into_tensors());
         let network = load_into(RrdbConfig::default().init(&device)?, &mut source)?;
         Ok(Self { network, device })

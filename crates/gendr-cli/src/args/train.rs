@@ -28,11 +28,41 @@ pub(crate) enum TrainCommand {
     Distill(StageArgs),
     /// A restorer on pixels, without encoder or without autoencoder, out of a one-step restorer
     Pix(StageArgs),
+    /// Sharp crops of photographs in one archive, to train where the photographs are not
+    Crops(CropsArgs),
     /// The curves of a run, as RUN/curves.svg
     Plot {
         /// Folder of the run
         run: PathBuf,
     },
+}
+
+/// The options of `crops`.
+#[derive(Args, Debug)]
+pub(crate) struct CropsArgs {
+    /// Folders, WebDataset archives (.tar) and lists of files (.txt)
+    #[arg(required = true, value_name = "PHOTOS")]
+    pub(crate) photos: Vec<PathBuf>,
+
+    /// Archive to write, which `data.photos.folders` may name
+    #[arg(short, long, value_name = "FILE.tar")]
+    pub(crate) output: PathBuf,
+
+    /// How many crops
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    pub(crate) count: usize,
+
+    /// Side of a crop in pixels
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(16..=1024))]
+    pub(crate) crop: u16,
+
+    /// Quality of the JPEG files
+    #[arg(long, value_name = "N", default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) quality: u8,
+
+    /// Fixes what is drawn
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
 }
 
 /// The options of all stages.
@@ -53,6 +83,10 @@ pub(crate) struct StageArgs {
     /// Where training pairs are kept [default: RUN/cache]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) cache: Option<PathBuf>,
+
+    /// What computes: `cpu`, or `vulkan` or `vulkan:N` in a build with the cargo feature `vulkan`
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    pub(crate) device: String,
 
     /// Go on from the newest checkpoint in the folder of the run
     #[arg(long)]

@@ -1,11 +1,16 @@
 //! `gendr train`: reads the settings, trains, tells how it goes.
 
+use std::path::Path;
+
 use gendr::{Error, ErrorKind, Result};
-use gendr_train::{Event, Paths, Progress, Report, base, distill, pix, plot, read_config, regress, vae};
+use gendr_train::{
+    Event, Paths, PhotosConfig, Progress, Report, base, distill, pack_crops, pix, plot, read_config, regress,
+    vae,
+};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    args::{StageArgs, TrainArgs, TrainCommand},
+    args::{CropsArgs, StageArgs, TrainArgs, TrainCommand},
     console::Console,
     interrupt,
     status::Status,
@@ -18,12 +23,23 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Status> {
         TrainCommand::Base(args) => train(args, base::run),
         TrainCommand::Distill(args) => train(args, distill::run),
         TrainCommand::Pix(args) => train(args, pix::run),
+        TrainCommand::Crops(args) => crops(args),
         TrainCommand::Plot { run } => {
             let path = plot(run).map_err(from_train)?;
             Console::new(false, 1).say(&format!("wrote {}", path.display()));
             Ok(Status::Done)
         }
     }
+}
+
+fn crops(args: &CropsArgs) -> Result<Status> {
+    let photos = PhotosConfig { folders: args.photos.clone(), crop: args.crop.into(), candidates: 2 };
+    let console = Console::new(false, 1);
+    let place = (&photos, Path::new("."));
+    pack_crops(place, (args.seed, args.count), args.quality, &args.output, &Talk(&console))
+        .map_err(from_train)?;
+    console.finish();
+    Ok(Status::Done)
 }
 
 /// What each stage of the training crate offers.
@@ -38,7 +54,8 @@ fn train<C: DeserializeOwned>(args: &StageArgs, stage: Stage<C>) -> Result<Statu
             .with_path(&args.run));
     }
     let cache = args.cache.clone().unwrap_or_else(|| args.run.join("cache"));
-    let paths = Paths { data: args.data.clone(), cache, run: args.run.clone() };
+    let device = gendr_train::device(&args.device).map_err(from_train)?;
+    let paths = Paths { data: args.data.clone(), cache, run: args.run.clone(), device };
     let cancel = interrupt::cancel_flag()?;
     let console = Console::new(false, 1);
     let report = stage(&config, &paths, &Talk(&console), &|| cancel.is_cancelled()).map_err(from_train)?;

@@ -19,21 +19,21 @@ const EPSILON: f64 = 1e-6;
 /// Picture to moments.
 #[derive(Module, Debug)]
 pub(super) struct Encoder {
-    conv_in: Conv2d,
-    down_blocks: Vec<DownBlock>,
-    mid_block: MidBlock,
-    conv_norm_out: GroupNorm,
-    conv_out: Conv2d,
+    pub(super) conv_in: Conv2d,
+    pub(super) down_blocks: Vec<DownBlock>,
+    pub(super) mid_block: MidBlock,
+    pub(super) conv_norm_out: GroupNorm,
+    pub(super) conv_out: Conv2d,
 }
 
 /// Latent to picture.
 #[derive(Module, Debug)]
 pub(super) struct Decoder {
-    conv_in: Conv2d,
-    mid_block: MidBlock,
-    up_blocks: Vec<UpBlock>,
-    conv_norm_out: GroupNorm,
-    conv_out: Conv2d,
+    pub(super) conv_in: Conv2d,
+    pub(super) mid_block: MidBlock,
+    pub(super) up_blocks: Vec<UpBlock>,
+    pub(super) conv_norm_out: GroupNorm,
+    pub(super) conv_out: Conv2d,
 }
 
 impl Encoder {
@@ -132,9 +132,9 @@ impl Decoder {
 
 /// A level of the encoder.
 #[derive(Module, Debug)]
-struct DownBlock {
-    resnets: Vec<ResnetBlock>,
-    downsamplers: Vec<Downsampler>,
+pub(super) struct DownBlock {
+    pub(super) resnets: Vec<ResnetBlock>,
+    pub(super) downsamplers: Vec<Downsampler>,
 }
 
 impl DownBlock {
@@ -158,9 +158,9 @@ impl DownBlock {
 
 /// A level of the decoder.
 #[derive(Module, Debug)]
-struct UpBlock {
-    resnets: Vec<ResnetBlock>,
-    upsamplers: Vec<Upsampler>,
+pub(super) struct UpBlock {
+    pub(super) resnets: Vec<ResnetBlock>,
+    pub(super) upsamplers: Vec<Upsampler>,
 }
 
 impl UpBlock {
@@ -179,8 +179,8 @@ impl UpBlock {
 
 /// Two residual blocks, attention between them.
 #[derive(Module, Debug)]
-struct MidBlock {
-    resnets: Vec<ResnetBlock>,
+pub(super) struct MidBlock {
+    pub(super) resnets: Vec<ResnetBlock>,
     attentions: Vec<SpatialAttention>,
 }
 
@@ -206,6 +206,15 @@ impl MidBlock {
         }
         pass.observe(&format!("{half}.mid_block"), &x);
         x
+    }
+
+    /// One residual block and the attention after it, if there is one.
+    pub(super) fn layer(&self, index: usize, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        let x = self.resnets[index].forward(x, None, pass);
+        match self.attentions.get(index) {
+            Some(attention) => attention.forward(x, pass),
+            None => x,
+        }
     }
 
     fn multiply_adds(&self, positions: usize) -> u64 {

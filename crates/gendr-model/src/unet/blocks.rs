@@ -18,9 +18,9 @@ use crate::{
 /// A level on the way down: residual blocks, each with its transformer if the level attends, then a downsampler.
 #[derive(Module, Debug)]
 pub(crate) struct DownBlock {
-    resnets: Vec<ResnetBlock>,
-    attentions: Vec<Transformer2d>,
-    downsamplers: Vec<Downsampler>,
+    pub(super) resnets: Vec<ResnetBlock>,
+    pub(super) attentions: Vec<Transformer2d>,
+    pub(super) downsamplers: Vec<Downsampler>,
 }
 
 impl DownBlock {
@@ -85,8 +85,8 @@ impl DownBlock {
 /// The innermost level: a residual block, and for each transformer one more after it.
 #[derive(Module, Debug)]
 pub(crate) struct MidBlock {
-    resnets: Vec<ResnetBlock>,
-    attentions: Vec<Transformer2d>,
+    pub(super) resnets: Vec<ResnetBlock>,
+    pub(super) attentions: Vec<Transformer2d>,
 }
 
 impl MidBlock {
@@ -130,9 +130,9 @@ impl MidBlock {
 /// A level on the way up: each residual block takes one skipped state beside its input; then an upsampler.
 #[derive(Module, Debug)]
 pub(crate) struct UpBlock {
-    resnets: Vec<ResnetBlock>,
-    attentions: Vec<Transformer2d>,
-    upsamplers: Vec<Upsampler>,
+    pub(super) resnets: Vec<ResnetBlock>,
+    pub(super) attentions: Vec<Transformer2d>,
+    pub(super) upsamplers: Vec<Upsampler>,
 }
 
 impl UpBlock {
@@ -201,7 +201,7 @@ impl UpBlock {
 
 impl Conditions<'_> {
     /// One residual block and its transformer, if it has one.
-    fn layer(
+    pub(super) fn layer(
         &mut self,
         x: Tensor<4>,
         resnet: &ResnetBlock,

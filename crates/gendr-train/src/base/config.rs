@@ -28,12 +28,24 @@ pub struct BaseConfig {
     pub degraded_share: f64,
     /// How long.
     pub training: StepsConfig,
-    /// How UNet, embeddings and projector are trained.
+    /// How the UNet is trained, and embeddings and projector unless they have their own settings.
     #[serde(default)]
     pub optimization: PartConfig,
+    /// How the embeddings are trained, if not as the UNet.
+    #[serde(default)]
+    pub prompt: Option<PartConfig>,
+    /// How the alignment's projector is trained, if not as the UNet.
+    #[serde(default)]
+    pub projector: Option<PartConfig>,
     /// Alignment with features of the clean picture.
     #[serde(default)]
     pub alignment: AlignmentConfig,
+    /// DINOv2's weights for the alignment, relative to the data folder; without them the autoencoder's own encoder serves.
+    #[serde(default)]
+    pub dinov2: Option<PathBuf>,
+    /// Hold the graph of one part of the network at a time, and run each once more: less memory, the same gradients.
+    #[serde(default)]
+    pub checkpointing: bool,
     /// Scores on held-out photographs.
     pub validation: ValidationConfig,
     /// States to resume from.
@@ -85,12 +97,17 @@ impl BaseConfig {
         check_rules(&[
             ("degraded_share must be 0 to 1", (0.0..=1.0).contains(&self.degraded_share)),
             ("optimization must have numbers that make sense", self.optimization.is_sound()),
+            ("prompt must have numbers that make sense", self.prompt.is_none_or(|part| part.is_sound())),
+            (
+                "projector must have numbers that make sense",
+                self.projector.is_none_or(|part| part.is_sound()),
+            ),
             ("alignment must have numbers that make sense", self.alignment.is_sound()),
             ("patches must have a patch of 2 to 64 and a scaling factor above 0", {
                 self.patches.is_none_or(Patches::is_sound)
             }),
-            ("alignment.weight must be 0 on patches: nothing encodes them", {
-                self.patches.is_none() || self.alignment.weight == 0.0
+            ("alignment.weight must be 0 on patches: nothing encodes them without dinov2", {
+                self.patches.is_none() || self.alignment.weight == 0.0 || self.dinov2.is_some()
             }),
         ])?;
         check_rules(&self.data.rules(factor))?;

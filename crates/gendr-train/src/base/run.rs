@@ -4,18 +4,24 @@ use super::{BaseConfig, start::start};
 use crate::{
     Error, NoiseSchedule, Result, Schedule, alignment_loss,
     batches::{Pick, picks, read_both},
+    cached_latents::{CachedLatents, Latents},
     denoising_loss, files,
     latent_space::LatentSpace,
     latents::FrozenAutoencoder,
     noise::{Stream, diffusion, draws},
     pairs::Pairs,
-    progress::{Event, Progress},
+    progress::Progress,
     prompts::Prompts,
-    repa::{Projector, ProjectorConfig, tokens},
+    recompute::{self, Seen},
+    repa::{AlignmentTarget, Projector, ProjectorConfig, tokens},
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
 };
-use burn::tensor::{Device, Tensor};
-use gendr_model::{Description, Pass, Precision, StoredModel, Unet, UnetConfig, Weights, initialize};
+use burn::{
+    module::Module,
+    tensor::{Device, Gradients, Tensor},
+};
+use gendr_degrade::Draws;
+use gendr_model::{Description, Precision, StoredModel, Unet, UnetConfig, Weights, initialize};
 use std::path::{Path, PathBuf};
 
 const UNET: &str = "unet";
@@ -38,7 +44,8 @@ pub fn run(
 ) -> Result<Report> {
     let space = match (&config.autoencoder, config.patches) {
         (Some(path), None) => {
-            LatentSpace::Autoencoder(Box::new(FrozenAutoencoder::open(&paths.data.join(path))?))
+            let autoencoder = FrozenAutoencoder::open(&paths.data.join(path), &paths.device)?;
+            LatentSpace::Autoencoder(Box::new(autoencoder))
         }
         (None, Some(patches)) => LatentSpace::Patches(patches),
         _ => return Err(Error::argument("either autoencoder or patches must be given, not both")),
@@ -49,36 +56,45 @@ pub fn run(
     let source = (config.seed, &config.data);
     let (pairs, validation) = read_both(source, config.validation.pairs, paths, progress, cancelled)?;
 
-    let device = Device::flex().autodiff();
+    let device = paths.device.clone().autodiff();
     let (unet_config, unet) = start(&config.unet, &paths.data, space.channels(), config.seed, &device)?;
     let prompts = Prompts::start(&unet_config, config.seed, &device);
+    let aligned = config.alignment.weight > 0.0;
+    let target = match aligned {
+        true => AlignmentTarget::open(config.dinov2.as_deref(), &paths.data, &paths.device, progress)?,
+        false => AlignmentTarget::default(),
+    };
     let projector = ProjectorConfig {
         channels: unet_config.block_out_channels[0],
         hidden: config.alignment.hidden,
-        features: space.feature_channels().unwrap_or(1),
+        features: target.channels(&space).unwrap_or(1),
     };
-    let aligned = config.alignment.weight > 0.0;
     if aligned && unet_config.levels() < 2 {
         return Err(Error::argument("alignment needs a UNet of two levels"));
-    }
-    if aligned {
-        progress.report(Event::Note("alignment with the features of the autoencoder's own encoder"));
     }
     let projector = aligned.then(|| initialize(projector.init(&device), config.seed));
 
     let mut parts = vec![Part::new(UNET, &unet, config.optimization)?];
     if let Some(prompts) = &prompts {
-        parts.push(Part::new(PROMPTS, prompts, config.optimization)?);
+        parts.push(Part::new(PROMPTS, prompts, config.prompt.unwrap_or(config.optimization))?);
     }
     if let Some(projector) = &projector {
-        parts.push(Part::new(PROJECTOR, projector, config.optimization)?);
+        parts.push(Part::new(PROJECTOR, projector, config.projector.unwrap_or(config.optimization))?);
     }
     let state = State::new(parts).resume(&paths.run, &settings)?;
     let schedule = NoiseSchedule::stable_diffusion();
+    let cached = match config.data.cache_latents {
+        true => {
+            let setting = (&device, config.data.memory());
+            Some(CachedLatents::open_or_make(&pairs, &space, &target, setting, progress, cancelled)?)
+        }
+        false => None,
+    };
     let mut stage = Base {
         config,
         device,
         space,
+        target,
         unet_config,
         unet,
         prompts,
@@ -86,6 +102,7 @@ pub fn run(
         schedule,
         state,
         pairs,
+        cached,
         validation,
     };
     let (every, checkpoints) = (config.validation, config.checkpoints);
@@ -97,6 +114,7 @@ struct Base<'a> {
     config: &'a BaseConfig,
     device: Device,
     space: LatentSpace,
+    target: AlignmentTarget,
     unet_config: UnetConfig,
     unet: Unet,
     prompts: Option<Prompts>,
@@ -104,6 +122,8 @@ struct Base<'a> {
     schedule: NoiseSchedule,
     state: State,
     pairs: Pairs,
+    /// The latents of the pairs, where they are kept.
+    cached: Option<CachedLatents>,
     validation: Pairs,
 }
 
@@ -116,7 +136,7 @@ struct Networks {
 
 impl Base<'_> {
     fn networks(&mut self, averaged: bool) -> Result<Networks> {
-        fn load<M: burn::module::Module>(part: &Part, module: M, averaged: bool) -> Result<M> {
+        fn load<M: Module>(part: &Part, module: M, averaged: bool) -> Result<M> {
             if averaged { part.load_average(module) } else { part.load(module) }
         }
         let unet = load(self.state.part(UNET)?, self.unet.clone(), averaged)?;
@@ -131,33 +151,75 @@ impl Base<'_> {
         Ok(Networks { unet, prompts, projector })
     }
 
-    /// The diffusion loss and the alignment term of pictures, the first `degraded` of which are bad.
-    fn losses(
-        &self,
-        networks: &Networks,
-        picture: Tensor<4>,
-        degraded: usize,
-        draws: &mut gendr_degrade::Draws,
-    ) -> Result<(Tensor<1>, Option<Tensor<1>>)> {
-        let (latent, feature) = self.space.encode_with_features(picture)?;
-        let shape = latent.dims();
-        let (timesteps, noise) = diffusion(draws, TIMESTEPS, shape, &self.device);
-        let noisy = self.schedule.levels(&timesteps, &latent).add_noise(latent, noise.clone());
-        let told = networks.prompts.as_ref().map(|prompts| prompts.batch(degraded, shape[0]));
-        let timesteps: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
-        let conditioning = networks.unet.condition(&timesteps, told)?;
-        let mut found = None;
-        let mut observe = |name: &str, x: &Tensor<4>| {
-            if name == ALIGNED {
-                found = Some(x.clone());
-            }
-        };
-        let prediction =
-            networks.unet.forward_pass(noisy, &conditioning, &mut Pass::whole().observed(&mut observe));
-        let aligned = networks.projector.as_ref().zip(found).zip(feature);
-        let alignment =
-            aligned.map(|((projector, x), feature)| alignment_loss(projector.forward(x), tokens(feature)));
-        Ok((denoising_loss(prediction, noise), alignment))
+    /// Latents of pictures, some of them bad (the degraded crop then, enlarged), and what their features are aligned with: those
+    /// of the clean picture.
+    fn latents(&self, picks: &[Pick], bad: &[bool]) -> Result<(Tensor<4>, Option<Tensor<4>>)> {
+        let (mut latents, mut features) = (Vec::new(), Vec::new());
+        for (&pick, &bad) in picks.iter().zip(bad) {
+            let (low, sharp, feature) = match &self.cached {
+                Some(cached) => {
+                    let Latents { low, sharp, features } = cached.read(&[pick], &self.device)?;
+                    (Some(low), sharp, features)
+                }
+                None => {
+                    let picture = self.pairs.sharp(&[pick], &self.device)?;
+                    let (sharp, feature) = self.target.encode(&self.space, picture)?;
+                    (None, sharp, feature)
+                }
+            };
+            latents.push(match (bad, low) {
+                (false, _) => sharp,
+                (true, Some(low)) => low,
+                (true, None) => self.space.encode(self.pairs.enlarged(&[pick], &self.device)?),
+            });
+            features.extend(feature);
+        }
+        let features = (!features.is_empty()).then(|| Tensor::cat(features, 0));
+        Ok((Tensor::cat(latents, 0), features))
+    }
+
+    /// Latents with noise, and all that belongs to them.
+    fn noisy(&self, (latent, feature): (Tensor<4>, Option<Tensor<4>>), draws: &mut Draws) -> Noisy {
+        let (timesteps, noise) = diffusion(draws, TIMESTEPS, latent.dims(), &self.device);
+        let latent = self.schedule.levels(&timesteps, &latent).add_noise(latent, noise.clone());
+        Noisy { latent, noise, timesteps: timesteps.iter().map(|&t| t as f32).collect(), feature }
+    }
+}
+
+/// What the UNet learns from.
+struct Noisy {
+    latent: Tensor<4>,
+    noise: Tensor<4>,
+    timesteps: Vec<f32>,
+    feature: Option<Tensor<4>>,
+}
+
+impl Networks {
+    /// The same, not tracked.
+    fn fixed(&self) -> Self {
+        let Self { unet, prompts, projector } = self;
+        Self {
+            unet: unet.clone().no_grad(),
+            prompts: prompts.clone().map(Module::no_grad),
+            projector: projector.clone().map(Module::no_grad),
+        }
+    }
+
+    /// The embeddings of samples.
+    fn told(&self, bad: &[bool]) -> Option<Tensor<3>> {
+        self.prompts.as_ref().map(|prompts| prompts.mixed(bad))
+    }
+
+    /// Adds `share` of the gradients of each network to its part.
+    fn add_gradients(&self, state: &mut State, gradients: &mut Gradients, share: f64) -> Result<()> {
+        state.part(UNET)?.add_gradients(&self.unet, gradients, share)?;
+        if let Some(prompts) = &self.prompts {
+            state.part(PROMPTS)?.add_gradients(prompts, gradients, share)?;
+        }
+        if let Some(projector) = &self.projector {
+            state.part(PROJECTOR)?.add_gradients(projector, gradients, share)?;
+        }
+        Ok(())
     }
 }
 
@@ -168,36 +230,40 @@ impl Stage for Base<'_> {
 
     fn step(&mut self) -> Result<Scores> {
         let (training, step) = (self.config.training, self.state.step);
-        let picks = picks(self.config.seed, step, training.batch * training.accumulation, &self.pairs);
+        let (seed, count) = (self.config.seed, training.batch * training.accumulation);
+        let picks = match &self.cached {
+            Some(cached) => cached.picks(seed, step, count),
+            None => picks(seed, step, count, &self.pairs),
+        };
         let share = 1.0 / training.accumulation as f64;
         let networks = self.networks(false)?;
+        let fixed = networks.fixed();
         let mut noise = draws(self.config.seed, Stream::Diffusion, step);
         let mut choice = draws(self.config.seed, Stream::Choice, step);
         let (mut diffusion, mut alignment) = (0.0, 0.0);
         for picks in picks.chunks(training.batch) {
-            let bad = (0..picks.len()).filter(|_| choice.chance(self.config.degraded_share)).count();
-            let mut pictures = Vec::new();
-            if bad > 0 {
-                pictures.push(self.pairs.enlarged(&picks[..bad], &self.device)?);
-            }
-            if bad < picks.len() {
-                pictures.push(self.pairs.sharp(&picks[bad..], &self.device)?);
-            }
-            let (loss, aligned) = self.losses(&networks, Tensor::cat(pictures, 0), bad, &mut noise)?;
-            diffusion += share * f64::from(loss.clone().into_scalar::<f32>());
-            let mut total = loss;
-            if let Some(aligned) = aligned {
-                alignment += share * f64::from(aligned.clone().into_scalar::<f32>());
-                total = total + aligned * self.config.alignment.weight;
-            }
-            let mut gradients = total.backward();
-            self.state.part(UNET)?.add_gradients(&networks.unet, &mut gradients, share)?;
-            if let Some(prompts) = &networks.prompts {
-                self.state.part(PROMPTS)?.add_gradients(prompts, &mut gradients, share)?;
-            }
-            if let Some(projector) = &networks.projector {
-                self.state.part(PROJECTOR)?.add_gradients(projector, &mut gradients, share)?;
-            }
+            let bad: Vec<bool> = picks.iter().map(|_| choice.chance(self.config.degraded_share)).collect();
+            let noisy = self.noisy(self.latents(picks, &bad)?, &mut noise);
+            let loss = |prediction: Tensor<4>, mut seen: Seen| {
+                let mut total = denoising_loss(prediction, noisy.noise.clone());
+                diffusion += share * f64::from(total.clone().into_scalar::<f32>());
+                if let (Some(projector), Some(feature)) = (&networks.projector, noisy.feature.clone()) {
+                    let projected = projector.forward(recompute::found(&mut seen, ALIGNED)?);
+                    let aligned = alignment_loss(projected, tokens(feature));
+                    alignment += share * f64::from(aligned.clone().into_scalar::<f32>());
+                    total = total + aligned * self.config.alignment.weight;
+                }
+                Ok(total)
+            };
+            let (told, told_fixed) = (|| networks.told(&bad), || fixed.told(&bad));
+            let parts = [
+                &fixed.unet.parts(&noisy.timesteps, &told_fixed)?,
+                &networks.unet.parts(&noisy.timesteps, &told)?,
+            ];
+            let mut take =
+                |gradients: &mut Gradients| networks.add_gradients(&mut self.state, gradients, share);
+            let (saving, latent) = (self.config.checkpointing, noisy.latent.clone());
+            recompute::learn(saving, parts, latent, &[ALIGNED], loss, &mut take)?;
         }
         let schedule = Schedule::Cosine { warmup: training.warmup, steps: training.steps };
         let mut scores = vec![("loss", diffusion), ("alignment", alignment)];
@@ -212,12 +278,14 @@ impl Stage for Base<'_> {
 
     /// The diffusion loss of held-out pictures, at the same timesteps and noise every time.
     fn validate(&mut self, _run: &Path) -> Result<Scores> {
-        let networks = self.networks(true)?;
+        let networks = self.networks(true)?.fixed();
         let (mut sum, mut noise) = (0.0, draws(self.config.seed, Stream::Diffusion, u64::MAX));
         for pair in 0..self.validation.count {
             let picture = self.validation.sharp(&[Pick { pair, turn: 0 }], &self.device)?;
-            let (loss, _) = self.losses(&networks, picture, 0, &mut noise)?;
-            sum += f64::from(loss.into_scalar::<f32>());
+            let noisy = self.noisy((self.space.encode(picture), None), &mut noise);
+            let conditioning = networks.unet.condition(&noisy.timesteps, networks.told(&[false]))?;
+            let prediction = networks.unet.forward(noisy.latent, &conditioning);
+            sum += f64::from(denoising_loss(prediction, noisy.noise).into_scalar::<f32>());
         }
         Ok(vec![("held_out_loss", sum / self.validation.count as f64)])
     }

@@ -2,7 +2,7 @@
 
 use super::{ScoreLoss, Weighting};
 use crate::{
-    LoraConfig, PartConfig, Result,
+    LoraConfig, PartConfig, PerceptualConfig, Result,
     regress::{LossConfig, TeacherConfig},
     trainer::{CheckpointConfig, DataConfig, Rule, StepsConfig, ValidationConfig, check_rules},
 };
@@ -27,7 +27,7 @@ pub struct DistillConfig {
     pub data: DataConfig,
     /// How long.
     pub training: StepsConfig,
-    /// Hold the graph of one network at a time, and run each once more: less memory, the same gradients.
+    /// Hold the graph of one part of one network at a time, and run each once more: less memory, the same gradients.
     #[serde(default)]
     pub checkpointing: bool,
     /// The one-step restorer.
@@ -51,6 +51,13 @@ pub struct DistillConfig {
     /// What holds the generator near its target in pixels: the losses of `regress`. The paper does without.
     #[serde(default)]
     pub anchor: Option<AnchorConfig>,
+    /// A perceptual term on the decoded picture: an anchor that the paper does without.
+    #[serde(default)]
+    pub perceptual: PerceptualConfig,
+    /// DINOv2's weights for the alignment term, relative to the data folder; without them the autoencoder's own encoder or the base
+    /// model's features serve.
+    #[serde(default)]
+    pub dinov2: Option<PathBuf>,
     /// Scores on held-out photographs.
     pub validation: ValidationConfig,
     /// States to resume from.
@@ -192,7 +199,10 @@ impl DistillConfig {
 
     /// Whether any loss needs the decoded picture.
     pub(crate) fn looks_at_pictures(&self) -> bool {
-        self.loss.pixel > 0.0 || self.discriminator.is_some() || self.anchor.is_some()
+        self.loss.pixel > 0.0
+            || self.discriminator.is_some()
+            || self.anchor.is_some()
+            || self.perceptual.weight > 0.0
     }
 
     /// Checks what types cannot express; `factor` is that of the latent space.
@@ -234,6 +244,7 @@ impl DistillConfig {
             }),
         ];
         check_rules(&rules)?;
+        check_rules(&self.perceptual.rules(self.data.photos.crop))?;
         let factor = if self.alignment() > 0.0 { 2 * factor } else { factor };
         check_rules(&self.data.rules(factor))?;
         check_rules(&self.training.rules())?;

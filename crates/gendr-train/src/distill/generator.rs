@@ -62,17 +62,30 @@ impl Generator {
         prompts: Option<&Prompts>,
         low: &Tensor<4>,
     ) -> Result<(Tensor<4>, Option<Tensor<4>>)> {
-        let timestep = [self.model.description().one_step.timestep];
-        let input = match self.form {
+        let (output, [aligned]) =
+            observed(unet, prompts, self.input(low), &[self.timestep()], false, [ALIGNED])?;
+        Ok((self.completed(low, output), aligned))
+    }
+
+    /// The timestep that the UNet is told.
+    pub(super) fn timestep(&self) -> f32 {
+        self.model.description().one_step.timestep
+    }
+
+    /// What the UNet is given for z_l.
+    pub(super) fn input(&self, low: &Tensor<4>) -> Tensor<4> {
+        match self.form {
             Form::Noise(_) => low.clone(),
             Form::Residual(factor) => low.clone() / factor,
-        };
-        let (output, [aligned]) = observed(unet, prompts, input, &timestep, false, [ALIGNED])?;
-        let generated = match self.form {
+        }
+    }
+
+    /// z_g out of z_l and the UNet's output.
+    pub(super) fn completed(&self, low: &Tensor<4>, output: Tensor<4>) -> Tensor<4> {
+        match self.form {
             Form::Noise(one_step) => one_step.clean(low.clone(), output),
             Form::Residual(factor) => low.clone() + output * factor,
-        };
-        Ok((generated, aligned))
+        }
     }
 
     /// The network with averaged weights, not tracked.

@@ -17,7 +17,10 @@ pub(crate) struct Adapted {
 /// A UNet with the weights of a step.
 #[derive(Debug)]
 pub(crate) struct Loaded {
+    /// Tracked.
     pub(crate) unet: Unet,
+    /// The same, not tracked.
+    pub(crate) fixed: Unet,
     lora: Option<Lora>,
 }
 
@@ -30,28 +33,23 @@ impl Adapted {
         }
     }
 
-    /// The network; gradients lead to its weights where it is `tracked`. `base` is on a device with gradients.
-    pub(crate) fn load(&self, part: &Part, base: &Unet, tracked: bool) -> Result<Loaded> {
-        let device = Device::flex().autodiff();
-        match &self.lora {
-            None => {
-                let unet = part.load(base.clone())?;
-                let unet = if tracked { unet } else { unet.no_grad() };
-                Ok(Loaded { unet, lora: None })
-            }
+    /// The network, tracked and not. `base` is on `device`, one with gradients.
+    pub(crate) fn load(&self, part: &Part, base: &Unet, device: &Device) -> Result<Loaded> {
+        let (unet, lora) = match &self.lora {
+            None => (part.load(base.clone())?, None),
             Some(config) => {
-                let lora = part.lora(config, &device, tracked, false)?;
-                let unet = lora.adapt(base.clone().no_grad());
-                Ok(Loaded { unet, lora: Some(lora) })
+                let lora = part.lora(config, device, false)?;
+                (lora.adapt_tracked(base.clone()), Some(lora))
             }
-        }
+        };
+        Ok(Loaded { fixed: unet.clone().no_grad(), unet, lora })
     }
 
     /// The network with averaged weights, not tracked, on the device of `base`.
     pub(crate) fn load_average(&self, part: &Part, base: &Unet, device: &Device) -> Result<Unet> {
         match &self.lora {
             None => part.load_average(base.clone()),
-            Some(config) => Ok(part.lora(config, device, false, true)?.adapt(base.clone())),
+            Some(config) => Ok(part.lora(config, device, true)?.adapt(base.clone())),
         }
     }
 }
@@ -61,7 +59,7 @@ impl Loaded {
     pub(crate) fn add_gradients(&self, part: &mut Part, gradients: &mut Gradients, share: f64) -> Result<()> {
         match &self.lora {
             None => part.add_gradients(&self.unet, gradients, share),
-            Some(lora) => part.add_lora_gradients(lora, gradients, share),
+            Some(lora) => part.add_lora_gradients(lora, &self.unet, gradients, share),
         }
     }
 }

@@ -9,13 +9,15 @@ use crate::{
     Error, NoiseSchedule, Result,
     base::ALIGNED,
     batches::read_taught,
+    cached_latents::CachedLatents,
     discriminator::PatchDiscriminator,
     files,
     latent_space::{Decoder, LatentSpace},
     pairs::Pairs,
+    perceptual::Perceptual,
     progress::Progress,
     prompts::Prompts,
-    repa::{Projector, ProjectorConfig},
+    repa::{AlignmentTarget, Projector, ProjectorConfig},
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
     validation::picture_scores,
 };
@@ -41,7 +43,7 @@ pub fn run(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Report> {
     let base = StoredModel::open(&paths.data.join(&config.base))?;
-    let space = LatentSpace::of_model(&base)?;
+    let space = LatentSpace::of_model(&base, &paths.device)?;
     config.check(space.factor())?;
     files::create_folder(&paths.run)?;
     let settings = settings_text(config)?;
@@ -53,7 +55,19 @@ pub fn run(
         Some(start) => Some(StoredModel::open(&paths.data.join(start))?),
         None => None,
     };
-    let mut stage = Distill::new(config, (base, start), space, pairs, validation)?;
+    let mut stage = Distill::new((config, paths), (base, start), space, [pairs, validation], progress)?;
+    if config.data.cache_latents {
+        let setting = (&stage.device, config.data.memory());
+        let cached = CachedLatents::open_or_make(
+            &stage.pairs,
+            &stage.space,
+            &stage.target,
+            setting,
+            progress,
+            cancelled,
+        )?;
+        stage.cached = Some(cached);
+    }
     stage.state = stage.state.resume(&paths.run, &settings)?;
     let (every, checkpoints) = (config.validation, config.checkpoints);
     let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
@@ -67,6 +81,9 @@ pub(super) struct Distill<'a> {
     pub(super) space: LatentSpace,
     /// The way to pictures, for losses on them.
     pub(super) decoder: Option<Decoder>,
+    pub(super) perceptual: Option<Perceptual>,
+    /// What the generator's features are aligned with.
+    pub(super) target: AlignmentTarget,
     /// The discriminator on pictures.
     pub(super) critic: Option<PatchDiscriminator>,
     pub(super) base: Unet,
@@ -80,18 +97,20 @@ pub(super) struct Distill<'a> {
     pub(super) schedule: NoiseSchedule,
     pub(super) state: State,
     pub(super) pairs: Pairs,
+    /// The latents of the pairs, where they are kept.
+    pub(super) cached: Option<CachedLatents>,
     validation: Pairs,
 }
 
 impl<'a> Distill<'a> {
     fn new(
-        config: &'a DistillConfig,
+        (config, paths): (&'a DistillConfig, &Paths),
         (model, start): (StoredModel, Option<StoredModel>),
         space: LatentSpace,
-        pairs: Pairs,
-        validation: Pairs,
+        [pairs, validation]: [Pairs; 2],
+        progress: &dyn Progress,
     ) -> Result<Self> {
-        let (seed, device) = (config.seed, Device::flex().autodiff());
+        let (seed, device) = (config.seed, paths.device.clone().autodiff());
         let unet = model.description().unet.clone();
         let unet = unet.ok_or_else(|| Error::argument("a model without UNet"))?;
         let base = model.weights().part("unet.").load(unet.init(&device)?)?;
@@ -117,10 +136,14 @@ impl<'a> Distill<'a> {
             parts.push(Part::new(HEAD, head, config.heads)?);
         }
         let generated = &generator.config;
+        let target = match config.alignment() > 0.0 {
+            true => AlignmentTarget::open(config.dinov2.as_deref(), &paths.data, &paths.device, progress)?,
+            false => AlignmentTarget::default(),
+        };
         let projector = ProjectorConfig {
             channels: generated.block_out_channels[0],
             hidden: config.loss.hidden,
-            features: space.feature_channels().unwrap_or(unet.block_out_channels[0]),
+            features: target.channels(&space).unwrap_or(unet.block_out_channels[0]),
         };
         if config.alignment() > 0.0 && unet.levels().min(generated.levels()) < 2 {
             return Err(Error::argument(format!("alignment needs UNets with a block after {ALIGNED}")));
@@ -133,6 +156,7 @@ impl<'a> Distill<'a> {
         if let (Some(critic), Some(judge)) = (&critic, config.discriminator) {
             parts.push(Part::new(CRITIC, critic, judge.optimization)?);
         }
+        let perceptual = config.perceptual.open(&paths.data, &device, progress)?;
         let decoder = match config.looks_at_pictures() {
             true => Some(space.decoder(&device)?),
             false => None,
@@ -142,6 +166,8 @@ impl<'a> Distill<'a> {
             device,
             space,
             decoder,
+            perceptual,
+            target,
             critic,
             base,
             prompts,
@@ -153,6 +179,7 @@ impl<'a> Distill<'a> {
             schedule: NoiseSchedule::stable_diffusion(),
             state: State::new(parts),
             pairs,
+            cached: None,
             validation,
         })
     }
@@ -168,7 +195,7 @@ impl Stage for Distill<'_> {
     }
 
     fn validate(&mut self, run: &Path) -> Result<Scores> {
-        let device = Device::flex();
+        let device = self.device.clone().without_autodiff();
         let generator = self.generator.clone();
         let unet = generator.averaged(self.state.part(GENERATOR)?, &device)?;
         let prompts = Prompts::of_model(&generator.model, &device)?;
@@ -181,7 +208,8 @@ impl Stage for Distill<'_> {
 
     fn export(&mut self, run: &Path) -> Result<PathBuf> {
         let generator = self.generator.clone();
-        let unet = generator.averaged(self.state.part(GENERATOR)?, &Device::flex())?;
+        let unet =
+            generator.averaged(self.state.part(GENERATOR)?, &self.device.clone().without_autodiff())?;
         let mut weights = Weights::default();
         weights.insert_part("unet.", Weights::from_module(&unet)?);
         weights.insert_part("vae.", generator.model.weights().part("vae."));

@@ -1,6 +1,7 @@
 //! One step of distillation: the score networks and the discriminator learn first, then the generator.
 
 use super::{
+    generator::Generator,
     networks::Head,
     run::{CRITIC, Distill, FAKE, GENERATOR, HEAD, PROJECTOR, REAL},
 };
@@ -8,16 +9,22 @@ use crate::{
     NoiseLevels, Result, Schedule,
     base::ALIGNED,
     batches::{Pick, picks},
+    cached_latents::{Latents, encode},
     denoising_loss, discriminator_loss,
     noise::{Stream, diffusion, draws},
     prompts::Prompts,
-    trainer::Scores,
+    recompute,
+    trainer::{Scores, State},
 };
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::Module,
+    tensor::{Gradients, Tensor},
+};
+use gendr_degrade::Draws;
 use gendr_model::{Pass, Unet};
 
 /// The layer whose output the discriminator looks at.
-const JUDGED: &str = "mid_block";
+pub(super) const JUDGED: &str = "mid_block";
 /// Timesteps that score networks learn at.
 const ALL_TIMESTEPS: [usize; 2] = [0, 1000];
 
@@ -46,11 +53,10 @@ pub(super) struct Look {
     pub(super) levels: NoiseLevels,
 }
 
-/// A UNet's prediction, and its features for the discriminator.
-pub(super) struct Prediction {
-    pub(super) noise: Tensor<4>,
-    pub(super) judged: Option<Tensor<4>>,
-}
+/// Takes the name and the value of a loss.
+pub(super) trait Add: FnMut(&str, &Tensor<1>) {}
+
+impl<F: FnMut(&str, &Tensor<1>)> Add for F {}
 
 /// What `unet` makes of `x` under the positive embedding, or the negative one, and the outputs of named layers.
 pub(super) fn observed<const N: usize>(
@@ -88,22 +94,22 @@ impl Distill<'_> {
         let factor = Schedule::Cosine { warmup: training.warmup, steps: training.steps }.factor(step);
         let mut scores = vec![("generator", 0.0), ("score", 0.0), ("adversarial", 0.0), ("alignment", 0.0)];
         scores.extend([("fake", 0.0), ("real", 0.0), ("discriminator", 0.0)]);
-        scores.extend([("critic", 0.0), ("pictures", 0.0), ("anchor", 0.0)]);
+        scores.extend([("critic", 0.0), ("pictures", 0.0), ("anchor", 0.0), ("perceptual", 0.0)]);
         let mut add = |name: &str, value: &Tensor<1>| {
             let value = share * f64::from(value.clone().into_scalar::<f32>());
             scores.iter_mut().filter(|(known, _)| *known == name).for_each(|(_, sum)| *sum += value);
         };
-        for batch in &batches {
-            self.teach_scores(batch, share, &mut add)?;
-        }
+        self.with_state(|this, state| {
+            batches.iter().try_for_each(|batch| this.teach_scores(state, batch, share, &mut add))
+        })?;
         for name in [FAKE, REAL, HEAD, CRITIC] {
             if let Ok(part) = self.state.part(name) {
                 part.update(factor)?;
             }
         }
-        for batch in &batches {
-            self.teach_generator(batch, share, &mut add)?;
-        }
+        self.with_state(|this, state| {
+            batches.iter().try_for_each(|batch| this.teach_generator(state, batch, share, &mut add))
+        })?;
         let norm = self.state.part(GENERATOR)?.update(factor)?;
         if let Ok(part) = self.state.part(PROJECTOR) {
             part.update(factor)?;
@@ -112,17 +118,31 @@ impl Distill<'_> {
         Ok(scores)
     }
 
+    /// Lets `work` change the state while it looks at everything else.
+    fn with_state<T>(&mut self, work: impl FnOnce(&Self, &mut State) -> Result<T>) -> Result<T> {
+        let mut state = std::mem::take(&mut self.state);
+        let result = work(self, &mut state);
+        self.state = state;
+        result
+    }
+
     fn batches(&mut self) -> Result<Vec<Batch>> {
         let (training, step, seed) = (self.config.training, self.state.step, self.config.seed);
-        let picks = picks(seed, step, training.batch * training.accumulation, &self.pairs);
-        let mut draws = draws(seed, Stream::Diffusion, step);
+        let count = training.batch * training.accumulation;
+        let picks = match &self.cached {
+            Some(cached) => cached.picks(seed, step, count),
+            None => picks(seed, step, count, &self.pairs),
+        };
+        let mut draws = [Stream::Diffusion, Stream::Learning].map(|stream| draws(seed, stream, step));
         picks.chunks(training.batch).map(|picks| self.batch(picks, &mut draws)).collect()
     }
 
-    fn batch(&self, picks: &[Pick], draws: &mut gendr_degrade::Draws) -> Result<Batch> {
-        let low = self.space.encode(self.pairs.enlarged(picks, &self.device)?);
-        let picture = self.pairs.sharp(picks, &self.device)?;
-        let (sharp, encoded) = self.space.encode_with_features(picture.clone())?;
+    fn batch(&self, picks: &[Pick], [of_look, of_learn]: &mut [Draws; 2]) -> Result<Batch> {
+        let latents = match &self.cached {
+            Some(cached) => cached.read(picks, &self.device)?,
+            None => encode(&self.pairs, picks, &self.space, &self.target, &self.device)?,
+        };
+        let Latents { low, sharp, features: encoded } = latents;
         let features = match (self.projector.is_some(), encoded) {
             (true, None) => self.own_features(&sharp)?,
             (_, encoded) => encoded,
@@ -134,13 +154,16 @@ impl Distill<'_> {
                 Some(self.pairs.targets(picks, share, &self.device)?)
             }
         };
-        let mut look = |range| {
+        let look = |draws: &mut Draws, range| {
             let (timesteps, noise) = diffusion(draws, range, sharp.dims(), &self.device);
             let levels = self.schedule.levels(&timesteps, &sharp);
             Look { timesteps: timesteps.into_iter().map(|t| t as f32).collect(), noise, levels }
         };
-        let (look, learn) = (look(self.config.loss.timesteps), look(ALL_TIMESTEPS));
-        let picture = self.decoder.is_some().then_some(picture);
+        let (look, learn) = (look(of_look, self.config.loss.timesteps), look(of_learn, ALL_TIMESTEPS));
+        let picture = match self.decoder.is_some() {
+            true => Some(self.pairs.sharp(picks, &self.device)?),
+            false => None,
+        };
         Ok(Batch { low, sharp, features, picture, target, look, learn })
     }
 
@@ -151,81 +174,75 @@ impl Distill<'_> {
         Ok(aligned.map(Tensor::detach))
     }
 
-    /// What a score network predicts under the positive embedding, or the negative one.
-    pub(super) fn predict(
-        &self,
-        unet: &Unet,
-        noisy: Tensor<4>,
-        timesteps: &[f32],
-        negative: bool,
-    ) -> Result<Prediction> {
-        let (noise, [judged]) = observed(unet, self.prompts.as_ref(), noisy, timesteps, negative, [JUDGED])?;
-        Ok(Prediction { noise, judged })
-    }
-
-    /// z_g of z_l, and the generator's features.
-    pub(super) fn generate(&self, unet: &Unet, low: &Tensor<4>) -> Result<(Tensor<4>, Option<Tensor<4>>)> {
-        self.generator.generate(unet, self.generator.prompts.as_ref(), low)
+    /// What score networks are told: the positive embedding, or the negative one.
+    pub(super) fn told(&self, negative: bool) -> Option<Tensor<3>> {
+        self.prompts.as_ref().map(|prompts| prompts.batch(usize::from(negative), 1))
     }
 
     /// z_g of the present generator, not tracked.
-    pub(super) fn generated(&mut self, batch: &Batch) -> Result<Tensor<4>> {
-        let generator = self.generator.clone();
-        let generator = generator.adapted.load(self.state.part(GENERATOR)?, &generator.template, false)?;
-        Ok(self.generate(&generator.unet, &batch.low)?.0.detach())
+    fn generated(&self, state: &mut State, batch: &Batch) -> Result<Tensor<4>> {
+        let Generator { adapted, template, prompts, .. } = &self.generator;
+        let unet = adapted.load(state.part(GENERATOR)?, template, &self.device)?.fixed;
+        Ok(self.generator.generate(&unet, prompts.as_ref(), &batch.low)?.0.detach())
     }
 
     /// Logits of noisy latents from features of `real`, a score network that is not tracked.
     fn judge(&self, head: &Head, real: &Unet, look: &Look, latent: Tensor<4>) -> Result<Tensor<4>> {
-        let prediction = self.predict(real, look.noisy(latent), &look.timesteps, false)?;
-        let feature = prediction.judged.unwrap_or(prediction.noise);
-        Ok(head.forward(feature))
+        let (noisy, prompts) = (look.noisy(latent), self.prompts.as_ref());
+        let (noise, [judged]) = observed(real, prompts, noisy, &look.timesteps, false, [JUDGED])?;
+        Ok(head.forward(judged.unwrap_or(noise)))
     }
 
     /// phi as the generator sees it: fixed.
-    pub(super) fn fixed_real(&mut self) -> Result<Unet> {
-        match self.real.clone() {
-            Some(real) => Ok(real.load(self.state.part(REAL)?, &self.base, false)?.unet),
+    pub(super) fn fixed_real(&self, state: &mut State) -> Result<Unet> {
+        match &self.real {
+            Some(real) => Ok(real.load(state.part(REAL)?, &self.base, &self.device)?.fixed),
             None => Ok(self.base.clone().no_grad()),
         }
     }
 
-    /// psi learns z_g, phi learns z_h, the discriminator to tell them apart.
-    fn teach_scores(
-        &mut self,
-        batch: &Batch,
-        share: f64,
-        add: &mut impl FnMut(&str, &Tensor<1>),
-    ) -> Result<()> {
-        let generated = self.generated(batch)?;
-        let mut targets = vec![(Some(self.fake.clone()), FAKE, "fake", generated.clone())];
-        targets.push((self.real.clone(), REAL, "real", batch.sharp.clone()));
+    /// psi learns z_g, phi learns z_h, the discriminators to tell them apart.
+    fn teach_scores(&self, state: &mut State, batch: &Batch, share: f64, add: &mut impl Add) -> Result<()> {
+        let generated = self.generated(state, batch)?;
+        let targets = [
+            (Some(&self.fake), FAKE, "fake", generated.clone()),
+            (self.real.as_ref(), REAL, "real", batch.sharp.clone()),
+        ];
         for (adapted, part, name, latent) in targets {
             let Some(adapted) = adapted else { continue };
-            let network = adapted.load(self.state.part(part)?, &self.base, true)?;
-            let learn = &batch.learn;
-            let prediction = self.predict(&network.unet, learn.noisy(latent), &learn.timesteps, false)?;
-            let loss = denoising_loss(prediction.noise, learn.noise.clone());
-            add(name, &loss);
-            network.add_gradients(self.state.part(part)?, &mut loss.backward(), share)?;
+            let network = adapted.load(state.part(part)?, &self.base, &self.device)?;
+            let (learn, told) = (&batch.learn, || self.told(false));
+            let loss = |noise: Tensor<4>, _| {
+                let loss = denoising_loss(noise, learn.noise.clone());
+                add(name, &loss);
+                Ok(loss)
+            };
+            let mut take =
+                |gradients: &mut Gradients| network.add_gradients(state.part(part)?, gradients, share);
+            let parts = [
+                &network.fixed.parts(&learn.timesteps, &told)?,
+                &network.unet.parts(&learn.timesteps, &told)?,
+            ];
+            let (saving, noisy) = (self.config.checkpointing, learn.noisy(latent));
+            recompute::learn(saving, parts, noisy, &[], loss, &mut take)?;
         }
         if let Some(head) = self.head.clone() {
-            let real = self.fixed_real()?;
-            let head = self.state.part(HEAD)?.load(head)?;
+            let real = self.fixed_real(state)?;
+            let head = state.part(HEAD)?.load(head)?;
             let right = self.judge(&head, &real, &batch.look, batch.sharp.clone())?;
             let wrong = self.judge(&head, &real, &batch.look, generated.clone())?;
             let loss = discriminator_loss(right, wrong);
             add("discriminator", &loss);
-            self.state.part(HEAD)?.add_gradients(&head, &mut loss.backward(), share)?;
+            state.part(HEAD)?.add_gradients(&head, &mut loss.backward(), share)?;
         }
         if let (Some(critic), Some(decoder), Some(picture)) =
             (self.critic.clone(), &self.decoder, batch.picture.clone())
         {
             let made = decoder.decode(generated);
-            let critic = self.state.part(CRITIC)?.load(critic)?;
+            let critic = state.part(CRITIC)?.load(critic)?;
             let loss = discriminator_loss(critic.forward(picture), critic.forward(made));
             add("critic", &loss);
-            self.state.part(CRITIC)?.add_gradients(&critic, &mut loss.backward(), share)?;
+            state.part(CRITIC)?.add_gradients(&critic, &mut loss.backward(), share)?;
         }
         Ok(())
     }

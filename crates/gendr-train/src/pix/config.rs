@@ -1,7 +1,7 @@
 //! The configuration of a `pix` run.
 
 use crate::{
-    PartConfig, Result,
+    PartConfig, PerceptualConfig, Result,
     trainer::{CheckpointConfig, DataConfig, StepsConfig, ValidationConfig, check_rules},
 };
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,12 @@ pub struct PixStageConfig {
     /// What is minimised.
     #[serde(default)]
     pub loss: PixLossConfig,
+    /// The perceptual term of pictures (L_P of arXiv 2602.10630); pictures only.
+    #[serde(default)]
+    pub perceptual: PerceptualConfig,
+    /// Hold the graph of one part of the student at a time, and run each once more: less memory, the same gradients.
+    #[serde(default)]
+    pub checkpointing: bool,
     /// Scores on held-out photographs.
     pub validation: ValidationConfig,
     /// States to resume from.
@@ -100,6 +106,7 @@ impl PixStageConfig {
             ("optimization must have numbers that make sense", self.optimization.is_sound()),
             ("head must have numbers that make sense", self.head.is_sound()),
         ])?;
+        check_rules(&self.perceptual.rules(self.data.photos.crop))?;
         check_rules(&self.data.rules(factor.max(1)))?;
         check_rules(&self.data.rules(self.patch))?;
         check_rules(&self.training.rules())?;

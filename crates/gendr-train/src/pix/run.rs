@@ -14,18 +14,20 @@ use crate::{
     latents::FrozenAutoencoder,
     noise::{Stream, draws},
     pairs::Pairs,
+    perceptual::Perceptual,
     progress::Progress,
     prompts::Prompts,
+    recompute,
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
     validation::picture_scores,
 };
 use burn::{
     module::Module,
-    tensor::{Device, Tensor},
+    tensor::{Device, Gradients, Tensor},
 };
 use gendr_model::{
-    Description, Family, GuidedPass, OneStep, PixConfig, PixOutput, Precision, StoredModel, Unet, UnetConfig,
-    Weights, initialize, ops,
+    AutoencoderKl, Description, Family, OneStep, PixConfig, PixOutput, Precision, StoredModel, Unet,
+    UnetConfig, Weights, initialize, ops,
 };
 use std::{
     collections::BTreeMap,
@@ -50,13 +52,13 @@ pub fn run(
         return Err(Error::argument("the teacher must be a model on latents")
             .with_hint("`gendr train distill` makes one"));
     }
-    let autoencoder = FrozenAutoencoder::of_model(&teacher)?;
+    let autoencoder = FrozenAutoencoder::of_model(&teacher, &paths.device)?;
     config.check(autoencoder.factor())?;
     files::create_folder(&paths.run)?;
     let settings = settings_text(config)?;
     let source = (config.seed, &config.data);
     let (pairs, validation) = read_both(source, config.validation.pairs, paths, progress, cancelled)?;
-    let mut stage = Pix::new(config, paths, teacher, autoencoder, pairs, validation)?;
+    let mut stage = Pix::new((config, paths), teacher, autoencoder, [pairs, validation], progress)?;
     stage.state = stage.state.resume(&paths.run, &settings)?;
     let (every, checkpoints) = (config.validation, config.checkpoints);
     let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
@@ -75,6 +77,8 @@ struct Pix<'a> {
     student: Unet,
     judge: Option<(Judge, Head)>,
     fourier: MaskedFourier,
+    /// The perceptual term and the autoencoder whose encoder serves where it has no weights.
+    perceptual: Option<(Perceptual, AutoencoderKl)>,
     state: State,
     pairs: Pairs,
     validation: Pairs,
@@ -82,14 +86,13 @@ struct Pix<'a> {
 
 impl<'a> Pix<'a> {
     fn new(
-        config: &'a PixStageConfig,
-        paths: &Paths,
+        (config, paths): (&'a PixStageConfig, &Paths),
         model: StoredModel,
         autoencoder: FrozenAutoencoder,
-        pairs: Pairs,
-        validation: Pairs,
+        [pairs, validation]: [Pairs; 2],
+        progress: &dyn Progress,
     ) -> Result<Self> {
-        let device = Device::flex().autodiff();
+        let device = paths.device.clone().autodiff();
         let (teacher_config, teacher) = fixed_unet(&model, &device)?;
         let prompts = Prompts::of_model(&model, &device)?;
         let previous = match &config.previous {
@@ -126,6 +129,14 @@ impl<'a> Pix<'a> {
         if judge.is_some() {
             parts.push(Part::new(HEAD, &head, config.head)?);
         }
+        let perceptual = match config.target {
+            Target::Picture => config.perceptual.open(&paths.data, &device, progress)?,
+            Target::Latent => None,
+        };
+        let perceptual = match perceptual {
+            Some(perceptual) => Some((perceptual, autoencoder.differentiable(&device)?)),
+            None => None,
+        };
         let side = pairs.high_side;
         let fourier = MaskedFourier::new([side, side], config.patch, config.loss.fourier_radius, &device);
         Ok(Self {
@@ -139,6 +150,7 @@ impl<'a> Pix<'a> {
             student,
             judge: judge.map(|judge| (judge, head)),
             fourier,
+            perceptual,
             state: State::new(parts),
             pairs,
             validation,
@@ -150,16 +162,24 @@ impl<'a> Pix<'a> {
         PixConfig { patch: self.config.patch, output: PixOutput::Residual }
     }
 
+    fn told(&self) -> Option<Tensor<3>> {
+        self.prompts.as_ref().map(|prompts| prompts.batch(0, 1))
+    }
+
+    /// The student's latent or picture out of what its UNet makes of unshuffled pictures.
+    fn completed(&self, x: Tensor<4>, enlarged: &Tensor<4>) -> Tensor<4> {
+        match self.config.target {
+            Target::Latent => x,
+            Target::Picture => enlarged.clone() + ops::pixel_shuffle(x, self.config.patch),
+        }
+    }
+
     /// What the student makes of enlarged pictures: a latent or a picture.
-    fn restore(&self, unet: &Unet, prompts: Option<&Prompts>, enlarged: Tensor<4>) -> Result<Tensor<4>> {
+    fn restore(&self, unet: &Unet, prompts: Option<&Prompts>, enlarged: &Tensor<4>) -> Result<Tensor<4>> {
         let told = prompts.map(|prompts| prompts.batch(0, 1));
         let conditioning = unet.condition(&[self.one_step.timestep], told)?;
-        Ok(match self.config.target {
-            Target::Latent => unet.forward(ops::pixel_unshuffle(enlarged, self.config.patch), &conditioning),
-            Target::Picture => {
-                self.pix().forward(unet, enlarged, &conditioning, None, &mut GuidedPass::whole())
-            }
-        })
+        let x = ops::pixel_unshuffle(enlarged.clone(), self.config.patch);
+        Ok(self.completed(unet.forward(x, &conditioning), enlarged))
     }
 
     /// The teacher's latent or picture, and the sharp one.
@@ -189,7 +209,7 @@ impl<'a> Pix<'a> {
     }
 
     fn averaged(&mut self) -> Result<Unet> {
-        let network = self.student_config.init(&Device::flex())?;
+        let network = self.student_config.init(&self.device.clone().without_autodiff())?;
         self.state.part(STUDENT)?.load_average(network)
     }
 }
@@ -205,39 +225,68 @@ impl Stage for Pix<'_> {
         let share = 1.0 / training.accumulation as f64;
         let mut choice = draws(self.config.seed, Stream::Choice, step);
         let unet = self.state.part(STUDENT)?.load(self.student.clone())?;
-        let pictures = self.config.target == Target::Picture;
+        let fixed = unet.clone().no_grad();
         let mut scores = vec![("loss", 0.0), ("l1", 0.0), ("adversarial", 0.0), ("fourier", 0.0)];
-        scores.push(("discriminator", 0.0));
+        scores.extend([("discriminator", 0.0), ("perceptual", 0.0)]);
         let mut add = |index: usize, value: &Tensor<1>| {
             scores[index].1 += share * f64::from(value.clone().into_scalar::<f32>());
         };
-        for picks in picks.chunks(training.batch) {
-            let enlarged = self.pairs.enlarged(picks, &self.device)?;
-            let [taught, sharp] = self.targets(picks, &enlarged)?;
-            let output = self.restore(&unet, self.prompts.as_ref(), enlarged)?;
-            let mut total = (output.clone() - taught.clone()).abs().mean();
-            add(1, &total);
-            if let Some((judge, head)) = self.judge.clone() {
-                let phase = [choice.below(self.config.patch), choice.below(self.config.patch)];
-                let head = self.state.part(HEAD)?.load(head)?;
-                let right = judge.logits(&head, self.padded(sharp, phase))?;
-                let wrong = judge.logits(&head, self.padded(output.clone().detach(), phase))?;
-                let loss = discriminator_loss(right, wrong);
-                add(4, &loss);
-                self.state.part(HEAD)?.add_gradients(&head, &mut loss.backward(), share)?;
-                let seen = judge.logits(&head.no_grad(), self.padded(output.clone(), phase))?;
-                let adversarial = generator_loss(seen);
-                add(2, &adversarial);
-                total = total + adversarial * weights.adversarial;
+        let head = match &self.judge {
+            Some((_, head)) => Some(self.state.part(HEAD)?.load(head.clone())?),
+            None => None,
+        };
+        let judge = self.judge.as_ref().map(|(judge, _)| judge).zip(head);
+        let phase = [choice.below(self.config.patch), choice.below(self.config.patch)];
+        let mut state = std::mem::take(&mut self.state);
+        let this = &*self;
+        let mut learn = |picks: &[Pick]| -> Result<()> {
+            let enlarged = this.pairs.enlarged(picks, &this.device)?;
+            let [taught, sharp] = this.targets(picks, &enlarged)?;
+            let mut of_head = None;
+            let loss = |x: Tensor<4>, _| {
+                let output = this.completed(x, &enlarged);
+                let mut total = (output.clone() - taught.clone()).abs().mean();
+                add(1, &total);
+                if let Some((judge, head)) = &judge {
+                    let right = judge.logits(head, this.padded(sharp.clone(), phase))?;
+                    let wrong = judge.logits(head, this.padded(output.clone().detach(), phase))?;
+                    let loss = discriminator_loss(right, wrong);
+                    add(4, &loss);
+                    of_head = Some(loss.backward());
+                    let seen = this.padded(output.clone(), phase);
+                    let adversarial = generator_loss(judge.logits(&head.clone().no_grad(), seen)?);
+                    add(2, &adversarial);
+                    total = total + adversarial * weights.adversarial;
+                }
+                if this.config.target == Target::Picture && weights.fourier > 0.0 {
+                    let fourier = this.fourier.loss(output.clone(), taught.clone());
+                    add(3, &fourier);
+                    total = total + fourier * weights.fourier;
+                }
+                if let Some((perceptual, own)) = &this.perceptual {
+                    let distance = perceptual.distance(Some(own), output, taught.clone())?;
+                    add(5, &distance);
+                    total = total + distance * perceptual.weight;
+                }
+                add(0, &total);
+                Ok(total)
+            };
+            let mut take =
+                |gradients: &mut Gradients| state.part(STUDENT)?.add_gradients(&unet, gradients, share);
+            let (timesteps, told) = ([this.one_step.timestep], || this.told());
+            let parts = [&fixed.parts(&timesteps, &told)?, &unet.parts(&timesteps, &told)?];
+            let x = ops::pixel_unshuffle(enlarged.clone(), this.config.patch);
+            recompute::learn(this.config.checkpointing, parts, x, &[], loss, &mut take)?;
+            match (&judge, of_head) {
+                (Some((_, head)), Some(mut gradients)) => {
+                    state.part(HEAD)?.add_gradients(head, &mut gradients, share)
+                }
+                _ => Ok(()),
             }
-            if pictures && weights.fourier > 0.0 {
-                let fourier = self.fourier.loss(output, taught);
-                add(3, &fourier);
-                total = total + fourier * weights.fourier;
-            }
-            add(0, &total);
-            self.state.part(STUDENT)?.add_gradients(&unet, &mut total.backward(), share)?;
-        }
+        };
+        let learnt = picks.chunks(training.batch).try_for_each(&mut learn);
+        self.state = state;
+        learnt?;
         let factor = Schedule::Cosine { warmup: training.warmup, steps: training.steps }.factor(step);
         let norm = self.state.part(STUDENT)?.update(factor)?;
         if let Ok(head) = self.state.part(HEAD) {
@@ -248,11 +297,11 @@ impl Stage for Pix<'_> {
     }
 
     fn validate(&mut self, run: &Path) -> Result<Scores> {
-        let (unet, device) = (self.averaged()?, Device::flex());
+        let (unet, device) = (self.averaged()?, self.device.clone().without_autodiff());
         let prompts = Prompts::of_model(&self.model, &device)?;
         picture_scores(&self.validation, (run, self.state.step), |pick| {
             let enlarged = self.validation.enlarged(&[pick], &device)?;
-            let output = self.restore(&unet, prompts.as_ref(), enlarged)?;
+            let output = self.restore(&unet, prompts.as_ref(), &enlarged)?;
             Ok(match self.config.target {
                 Target::Latent => self.autoencoder.decode(output),
                 Target::Picture => output,

@@ -58,7 +58,7 @@ impl<'a> Regress<'a> {
         let (source, held_out) = ((config.seed, &config.data), config.validation.pairs);
         let (pairs, validation) =
             read_taught(source, held_out, config.teacher.as_ref(), paths, progress, cancelled)?;
-        let device = Device::flex().autodiff();
+        let device = paths.device.clone().autodiff();
         let (template, parameters) = config.model.start(config.seed, &device)?;
         let training = &config.training;
         let part = PartConfig {
@@ -73,7 +73,7 @@ impl<'a> Regress<'a> {
 
     /// The network with averaged weights, not tracked.
     fn averaged(&mut self) -> Result<Student> {
-        let student = self.config.model.init(self.config.seed, &Device::flex())?;
+        let student = self.config.model.init(self.config.seed, &self.device.clone().without_autodiff())?;
         self.state.part(STUDENT)?.load_average(student)
     }
 }
@@ -106,7 +106,7 @@ impl Stage for Regress<'_> {
     }
 
     fn validate(&mut self, run: &Path) -> Result<Scores> {
-        let (student, device) = (self.averaged()?, Device::flex());
+        let (student, device) = (self.averaged()?, self.device.clone().without_autodiff());
         picture_scores(&self.validation, (run, self.state.step), |pick| {
             student.restore(&self.config.model, self.validation.enlarged(&[pick], &device)?)
         })

@@ -1,11 +1,12 @@
 //! Settings that the stages share.
 
 use crate::{Error, Result, photos::PhotosConfig};
+use burn::tensor::Device;
 use gendr_degrade::DegradationConfig;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// Folders of a run.
+/// Where a run takes place: its folders, and the device that computes.
 #[derive(Clone, Debug)]
 pub struct Paths {
     /// What the paths of the configuration are relative to.
@@ -14,6 +15,8 @@ pub struct Paths {
     pub cache: PathBuf,
     /// Where the log, the checkpoints and the result go.
     pub run: PathBuf,
+    /// What computes, without gradients.
+    pub device: Device,
 }
 
 /// Photographs and their degradation.
@@ -26,6 +29,13 @@ pub struct DataConfig {
     pub preset: Presets,
     /// How much larger the result is than the input.
     pub scale: usize,
+    /// Most memory, in MiB, for pairs that are read ahead of their use; it does not change the result.
+    #[serde(default = "default_memory_mib", skip_serializing)]
+    pub memory_mib: u64,
+    /// Keep latents and features of all pairs on disk instead of computing them in every step; pairs are not turned then.
+    /// For `base` and `distill`.
+    #[serde(default)]
+    pub cache_latents: bool,
     /// Where the sharp crops come from.
     pub photos: PhotosConfig,
 }
@@ -53,6 +63,10 @@ pub struct StepsConfig {
     pub accumulation: usize,
     /// Steps of the rise to the full learning rate; a half cosine down to zero follows.
     pub warmup: u64,
+}
+
+fn default_memory_mib() -> u64 {
+    1024
 }
 
 pub(crate) fn one() -> usize {
@@ -91,6 +105,11 @@ pub(crate) fn check_rules(rules: &[Rule]) -> Result<()> {
 }
 
 impl DataConfig {
+    /// Most bytes of pairs in memory.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory_mib << 20
+    }
+
     /// The degradations with their shares, at least one.
     pub(crate) fn degradations(&self) -> Result<Vec<(f64, DegradationConfig)>> {
         let read = |name: &str, share: f64| Ok((share, DegradationConfig::preset(name, self.scale)?));
@@ -108,10 +127,11 @@ impl DataConfig {
     }
 
     /// What holds for all stages; the crop must be a multiple of `factor`, too.
-    pub(crate) fn rules(&self, factor: usize) -> [Rule; 2] {
+    pub(crate) fn rules(&self, factor: usize) -> [Rule; 3] {
         let crop = self.photos.crop;
         let divides = |side: usize| side > 0 && crop.is_multiple_of(side);
         [
+            ("data.memory_mib must be 1 to 1048576", (1..=1 << 20).contains(&self.memory_mib)),
             ("data.pairs must be 1 to 1000000", (1..=1_000_000).contains(&self.pairs)),
             (
                 "data.photos.crop must be 16 to 1024 and a multiple of scale, of 8 and of the network's factor",

@@ -8,9 +8,8 @@ use crate::{
 };
 use burn::{
     module::Module,
-    tensor::{Device, Gradients, Tensor, TensorData},
+    tensor::{Device, Gradients, TensorData},
 };
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How one network is trained.
@@ -61,7 +60,7 @@ pub struct Part {
     pub(crate) weights: Parameters,
     pub(crate) average: Option<Vec<Vec<f32>>>,
     pub(crate) optimizer: AdamW,
-    /// Gradients of the step under way.
+    /// Gradients of the step under way; empty where there is none yet.
     pending: Option<Vec<Vec<f32>>>,
 }
 
@@ -101,18 +100,12 @@ impl Part {
     ///
     /// # Errors
     /// Where this part is none.
-    pub(crate) fn lora(
-        &self,
-        config: &LoraConfig,
-        device: &Device,
-        tracked: bool,
-        averaged: bool,
-    ) -> Result<Lora> {
+    pub(crate) fn lora(&self, config: &LoraConfig, device: &Device, averaged: bool) -> Result<Lora> {
         let values = self.average.as_ref().filter(|_| averaged).unwrap_or(&self.weights.values);
         let named = self.weights.names.iter().zip(&self.weights.shapes).zip(values);
         let tensors = named
             .map(|((name, shape), values)| (name.clone(), TensorData::new(values.clone(), shape.clone())));
-        Lora::new(config, tensors.collect(), device, tracked)
+        Lora::new(config, tensors.collect(), device)
     }
 
     /// Takes the gradients of `module`, made by [`Part::load`], out of `gradients` and adds `share` of them to those of the
@@ -127,47 +120,38 @@ impl Part {
         share: f64,
     ) -> Result<()> {
         let found = gradients_of(module, gradients)?;
-        self.add(found, share);
+        found.into_iter().enumerate().for_each(|(index, found)| self.add(index, found, share));
         Ok(())
     }
 
-    /// The same for an adaptation made by [`Part::lora`].
-    pub(crate) fn add_lora_gradients(
+    /// The same for low-rank matrices on `module`, made by [`Part::lora`] and [`Lora::adapt_tracked`].
+    pub(crate) fn add_lora_gradients<M: Module>(
         &mut self,
         lora: &Lora,
+        module: &M,
         gradients: &mut Gradients,
         share: f64,
     ) -> Result<()> {
-        let mut found = Vec::with_capacity(self.weights.names.len());
-        for (name, values) in self.weights.names.iter().zip(&self.weights.values) {
-            let tensor = name.strip_suffix(".lora_A.weight").and_then(|layer| Some(&lora.matrices(layer)?.0));
-            let tensor = tensor.or_else(|| {
-                name.strip_suffix(".lora_B.weight").and_then(|layer| Some(&lora.matrices(layer)?.1))
-            });
-            let gradient = tensor.and_then(|tensor: &Tensor<2>| tensor.grad_remove(gradients));
-            found.push(match gradient {
-                Some(gradient) => gradient.into_data().try_to_vec().map_err(|error| {
-                    Error::new(crate::ErrorKind::Resource, format!("unreadable gradients: {error:?}"))
-                })?,
-                None => vec![0.0; values.len()],
-            });
+        let mut found = lora.gradients(module, gradients)?;
+        for index in 0..self.weights.names.len() {
+            let found = found.remove(&self.weights.names[index]);
+            self.add(index, found, share);
         }
-        self.add(found, share);
         Ok(())
     }
 
-    fn add(&mut self, mut gradients: Vec<Vec<f32>>, share: f64) {
+    /// Adds to the gradient of one parameter.
+    fn add(&mut self, index: usize, found: Option<Vec<f32>>, share: f64) {
+        let Some(mut found) = found else { return };
         if share != 1.0 {
-            let each = gradients.par_iter_mut();
-            each.for_each(|gradient| gradient.iter_mut().for_each(|value| *value *= share as f32));
+            found.iter_mut().for_each(|value| *value *= share as f32);
         }
-        match &mut self.pending {
-            Some(pending) => {
-                pending.par_iter_mut().zip(&gradients).for_each(|(sums, values)| {
-                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-                });
-            }
-            None => self.pending = Some(gradients),
+        let pending = self.pending.get_or_insert_with(|| vec![Vec::new(); self.weights.names.len()]);
+        let sum = &mut pending[index];
+        if sum.is_empty() {
+            *sum = found;
+        } else {
+            sum.iter_mut().zip(found).for_each(|(sum, value)| *sum += value);
         }
     }
 
@@ -178,6 +162,9 @@ impl Part {
     /// An input error where a gradient is not finite: the weights are left as they were.
     pub fn update(&mut self, factor: f64) -> Result<f64> {
         let Some(mut gradients) = self.pending.take() else { return Ok(0.0) };
+        for (gradient, weights) in gradients.iter_mut().zip(&self.weights.values) {
+            gradient.resize(weights.len(), 0.0);
+        }
         let norm = gradient_norm(&gradients);
         if !norm.is_finite() {
             return Err(Error::diverged(format!("gradients of {} that are not finite", self.name)));

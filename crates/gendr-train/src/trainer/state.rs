@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The networks of a run after some steps.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct State {
     pub(crate) step: u64,
     pub(crate) parts: Vec<Part>,

@@ -1,7 +1,7 @@
 //! The configuration of a `vae` run.
 
 use crate::{
-    PartConfig, Result,
+    PartConfig, PerceptualConfig, Result,
     trainer::{CheckpointConfig, DataConfig, StepsConfig, ValidationConfig, check_rules},
 };
 use gendr_model::AutoencoderKlConfig;
@@ -29,6 +29,12 @@ pub struct VaeConfig {
     pub discriminator: PartConfig,
     /// What is minimised.
     pub loss: VaeLossConfig,
+    /// The perceptual term; 1 in latent diffusion.
+    #[serde(default)]
+    pub perceptual: PerceptualConfig,
+    /// Hold the graph of one part of the network at a time, and run each once more: less memory, the same gradients.
+    #[serde(default)]
+    pub checkpointing: bool,
     /// Scores on held-out photographs.
     pub validation: ValidationConfig,
     /// States to resume from.
@@ -60,7 +66,7 @@ pub struct AutoencoderConfig {
 pub struct VaeLossConfig {
     /// Of the divergence of the posterior from a standard normal, summed over a picture; 1e-6 in latent diffusion.
     pub kl: f64,
-    /// Of the discriminator, relative to the L1 term's gradient; 0.5 in latent diffusion.
+    /// Of the discriminator, relative to the gradient of L1 and perceptual term; 0.5 in latent diffusion.
     pub adversarial: f64,
     /// The step from which the discriminator counts.
     #[serde(default)]
@@ -105,6 +111,7 @@ impl VaeConfig {
             ("discriminator must have numbers that make sense", self.discriminator.is_sound()),
         ];
         check_rules(&rules)?;
+        check_rules(&self.perceptual.rules(self.data.photos.crop))?;
         check_rules(&self.data.rules(network.factor()))?;
         check_rules(&self.training.rules())?;
         check_rules(&self.checkpoints.rules(&self.validation))

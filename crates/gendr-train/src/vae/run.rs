@@ -9,7 +9,9 @@ use crate::{
     latents::FrozenAutoencoder,
     noise::{Stream, draws, normal},
     pairs::Pairs,
+    perceptual::Perceptual,
     progress::Progress,
+    recompute::{self, Seen, leaf},
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
     validation::picture_scores,
 };
@@ -18,7 +20,8 @@ use burn::{
     tensor::{Device, Gradients, Tensor},
 };
 use gendr_model::{
-    AutoencoderKl, AutoencoderKlConfig, Pass, Posterior, Precision, initialize, save_parameters,
+    AutoencoderKl, AutoencoderKlConfig, DecoderParts, EncoderParts, Pass, Posterior, Precision, initialize,
+    save_parameters,
 };
 use std::{
     collections::BTreeMap,
@@ -46,10 +49,12 @@ pub fn run(
     let settings = settings_text(config)?;
     let source = (config.seed, &config.data);
     let (pairs, validation) = read_both(source, config.validation.pairs, paths, progress, cancelled)?;
-    let device = Device::flex().autodiff();
+    let device = paths.device.clone().autodiff();
     let template = initialize(config.autoencoder.network().init(&device)?, config.seed);
     let template = match &config.autoencoder.from {
-        Some(from) => FrozenAutoencoder::open(&paths.data.join(from))?.weights.load(template)?,
+        Some(from) => {
+            FrozenAutoencoder::open(&paths.data.join(from), &paths.device)?.weights.load(template)?
+        }
         None => template,
     };
     let discriminator = initialize(PatchDiscriminator::new(&device), config.seed);
@@ -57,8 +62,9 @@ pub fn run(
         Part::new(VAE, &template, config.optimization)?,
         Part::new(DISCRIMINATOR, &discriminator, config.discriminator)?,
     ];
+    let perceptual = config.perceptual.open(&paths.data, &device, progress)?;
     let state = State::new(parts).resume(&paths.run, &settings)?;
-    let mut stage = Vae { config, device, template, discriminator, state, pairs, validation };
+    let mut stage = Vae { config, device, template, discriminator, perceptual, state, pairs, validation };
     let (every, checkpoints) = (config.validation, config.checkpoints);
     let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
     train(&mut stage, &plan, progress, cancelled)
@@ -69,6 +75,7 @@ struct Vae<'a> {
     device: Device,
     template: AutoencoderKl,
     discriminator: PatchDiscriminator,
+    perceptual: Option<Perceptual>,
     state: State,
     pairs: Pairs,
     validation: Pairs,
@@ -77,16 +84,43 @@ struct Vae<'a> {
 impl Vae<'_> {
     /// The averaged weights, not tracked.
     fn averaged(&mut self) -> Result<AutoencoderKl> {
-        let network = self.config.autoencoder.network().init(&Device::flex())?;
+        let network = self.config.autoencoder.network().init(&self.device.clone().without_autodiff())?;
         self.state.part(VAE)?.load_average(network)
+    }
+
+    /// The gradient of L1 and perceptual term at the decoded pictures; the latter one picture at a time to save memory.
+    fn towards(
+        &self,
+        picture: &Tensor<4>,
+        output: &Tensor<4>,
+        own: &AutoencoderKl,
+        share: f64,
+        scores: &mut [(&'static str, f64)],
+    ) -> Result<Tensor<4>> {
+        let at = leaf(output.clone());
+        let l1 = (at.clone() - picture.clone()).abs().mean();
+        scores[0].1 += share * scalar(&l1);
+        let direction = gradient(&at, &mut l1.backward())?;
+        let Some(perceptual) = &self.perceptual else { return Ok(direction) };
+        let count = output.dims()[0];
+        let one = |sample: usize| {
+            let at = leaf(output.clone().narrow(0, sample, 1));
+            let distance =
+                perceptual.distance(Some(own), at.clone(), picture.clone().narrow(0, sample, 1))?;
+            let distance = distance * (1.0 / count as f64);
+            Ok((scalar(&distance), gradient(&at, &mut (distance * perceptual.weight).backward())?))
+        };
+        let found = (0..count).map(one).collect::<Result<Vec<_>>>()?;
+        scores[4].1 += share * found.iter().map(|(value, _)| value).sum::<f64>();
+        Ok(direction + Tensor::cat(found.into_iter().map(|(_, gradient)| gradient).collect(), 0))
     }
 
     /// One over the standard deviation of the latents of held-out pictures.
     fn scaling_factor(&mut self) -> Result<f64> {
-        let network = self.averaged()?;
+        let (network, device) = (self.averaged()?, self.device.clone().without_autodiff());
         let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
         for pair in 0..self.validation.count {
-            let picture = self.validation.sharp(&[Pick { pair, turn: 0 }], &Device::flex())?;
+            let picture = self.validation.sharp(&[Pick { pair, turn: 0 }], &device)?;
             let mean = network.encode(picture, &mut Pass::whole()).mean;
             count += mean.shape().num_elements() as f64;
             sum += f64::from(mean.clone().sum().into_scalar::<f32>());
@@ -112,45 +146,62 @@ impl Stage for Vae<'_> {
         let judge = self.state.part(DISCRIMINATOR)?.load(self.discriminator.clone())?;
         let fixed_judge = judge.clone().no_grad();
         let mut noise = draws(self.config.seed, Stream::Posterior, step);
-        let mut scores = [("l1", 0.0), ("kl", 0.0), ("adversarial", 0.0), ("discriminator", 0.0)];
+        let fixed = vae.clone().no_grad();
+        let mut scores = [("l1", 0.0), ("kl", 0.0), ("adversarial", 0.0), ("discriminator", 0.0)].to_vec();
+        scores.push(("perceptual", 0.0));
         for picks in picks.chunks(training.batch) {
             let picture = self.pairs.sharp(picks, &self.device)?;
-            let posterior = vae.encode(picture.clone(), &mut Pass::whole());
+            let saving = self.config.checkpointing;
+            let network = if saving { &fixed } else { &vae };
+            let encoded = recompute::run(&EncoderParts(network), picture.clone(), &[]);
+            let moments = if saving { leaf(encoded.output.clone()) } else { encoded.output.clone() };
+            let posterior = Posterior::from_moments(moments.clone());
             let noise = normal(&mut noise, posterior.mean.dims(), &self.device);
-            let output = vae.decode(posterior.sample(noise), &mut Pass::whole());
+            let latent = posterior.sample(noise);
+            let seen = if saving { latent.clone().detach() } else { latent.clone() };
+            let decoded = recompute::run(&DecoderParts(network), seen, &[]);
+            let output = decoded.output.clone();
             let kl = divergence(&posterior);
             scores[1].1 += share * scalar(&kl);
 
-            let leaf = output.clone().detach().require_grad();
-            let l1 = (leaf.clone() - picture.clone()).abs().mean();
-            scores[0].1 += share * scalar(&l1);
-            let mut direction = gradient(&leaf, &mut l1.backward())?;
+            let mut direction = self.towards(&picture, &output, &fixed, share, &mut scores)?;
             if adversarial {
-                let leaf = output.clone().detach().require_grad();
-                let value = generator_loss(fixed_judge.forward(leaf.clone()));
+                let at = leaf(output.clone());
+                let value = generator_loss(fixed_judge.forward(at.clone()));
                 scores[2].1 += share * scalar(&value);
-                let towards_real = gradient(&leaf, &mut value.backward())?;
-                let ratio = length(&direction) / length(&towards_real).max(f64::MIN_POSITIVE);
-                let weight = weights.adversarial * ratio.min(LARGEST_WEIGHT);
-                direction = direction + towards_real * weight;
+                let towards_real = gradient(&at, &mut value.backward())?;
+                let ratio =
+                    lengths(&direction) / lengths(&towards_real).clamp_min(f64::from(f32::MIN_POSITIVE));
+                direction = direction + towards_real * ratio.clamp_max(LARGEST_WEIGHT) * weights.adversarial;
 
                 let value =
                     discriminator_loss(judge.forward(picture), judge.forward(output.clone().detach()));
                 scores[3].1 += share * scalar(&value);
                 self.state.part(DISCRIMINATOR)?.add_gradients(&judge, &mut value.backward(), share)?;
             }
-            // Its gradient at the output is `direction`.
-            let walk = (output * direction.autodiff()).sum() + kl * weights.kl;
-            self.state.part(VAE)?.add_gradients(&vae, &mut walk.backward(), share)?;
+            let part = self.state.part(VAE)?;
+            let mut take = |gradients: &mut Gradients| part.add_gradients(&vae, gradients, share);
+            let direction = direction.autodiff();
+            if saving {
+                let found =
+                    decoded.walk_back(&DecoderParts(&vae), Some(direction), Seen::new(), &mut take)?;
+                let found = found.ok_or_else(|| Error::argument("a decoder that ignores its latent"))?;
+                let mut gradients = ((latent * found).sum() + kl * weights.kl).backward();
+                let at_moments = moments.grad_remove(&mut gradients);
+                encoded.walk_back(&EncoderParts(&vae), at_moments, Seen::new(), &mut take)?;
+            } else {
+                // Its gradient at the output is `direction`.
+                take(&mut ((output * direction).sum() + kl * weights.kl).backward())?;
+            }
         }
         let schedule = Schedule::Cosine { warmup: training.warmup, steps: training.steps };
         let norm = self.state.part(VAE)?.update(schedule.factor(step))?;
         self.state.part(DISCRIMINATOR)?.update(schedule.factor(step))?;
-        Ok([scores.to_vec(), vec![("gradient_norm", norm)]].concat())
+        Ok([scores, vec![("gradient_norm", norm)]].concat())
     }
 
     fn validate(&mut self, run: &Path) -> Result<Scores> {
-        let (network, device) = (self.averaged()?, Device::flex());
+        let (network, device) = (self.averaged()?, self.device.clone().without_autodiff());
         picture_scores(&self.validation, (run, self.state.step), |pick| {
             let mean = network.encode(self.validation.sharp(&[pick], &device)?, &mut Pass::whole()).mean;
             Ok(network.decode(mean, &mut Pass::whole()))
@@ -182,8 +233,9 @@ fn gradient(leaf: &Tensor<4>, gradients: &mut Gradients) -> Result<Tensor<4>> {
     leaf.grad_remove(gradients).ok_or_else(|| Error::argument("a loss that does not depend on its picture"))
 }
 
-fn length(x: &Tensor<4>) -> f64 {
-    f64::from(x.clone().powi_scalar(2).sum().into_scalar::<f32>()).sqrt()
+/// The Euclidean length of each sample, `[n, 1, 1, 1]`: what a sample's weight depends on, whatever it is grouped with.
+fn lengths(x: &Tensor<4>) -> Tensor<4> {
+    x.clone().powi_scalar(2).sum_dim(1).sum_dim(2).sum_dim(3).sqrt()
 }
 
 fn scalar(value: &Tensor<1>) -> f64 {

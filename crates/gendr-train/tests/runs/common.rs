@@ -38,7 +38,9 @@ pub(crate) fn write_picture(path: &Path, index: usize, side: usize) {
 }
 
 pub(crate) fn paths(data: &Path, run: &str) -> Paths {
-    Paths { data: data.to_owned(), cache: data.join("cache"), run: data.join(run) }
+    let device = std::env::var("GENDR_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    let device = gendr_train::device(&device).expect("a device");
+    Paths { data: data.to_owned(), cache: data.join("cache"), run: data.join(run), device }
 }
 
 /// The newest checkpoint of a run.
