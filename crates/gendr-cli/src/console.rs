@@ -1,6 +1,9 @@
 //! What the command says: data to standard output, talk to standard error.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use gendr::{Error, ErrorKind, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -67,6 +70,29 @@ pub(crate) fn print_error(error: &Error) {
     }
 }
 
+/// Prints what is wrong with the command line on one line, and where to find help on the next; or the help asked for.
+pub(crate) fn print_usage_error(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion) {
+        // A reader that has gone away needs no help.
+        let _ = error.print();
+        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+    }
+    let (message, hint) = usage_error(&error.to_string());
+    print_line(&one_line(&message));
+    print_line(&format!("hint: {}", one_line(&hint)));
+    ExitCode::from(2)
+}
+
+/// Message and advice of a usage error: its first paragraph, and its tip where it has one.
+fn usage_error(text: &str) -> (String, String) {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = text.split("\n\n");
+    let message = words(paragraphs.next().unwrap_or_default());
+    let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
+    (message, tip.map_or_else(|| "`--help` lists the options".to_owned(), words))
+}
+
 /// Prints one JSON object on one line of standard output.
 ///
 /// # Errors
@@ -102,6 +128,20 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn usage_errors_are_one_line_and_a_hint() {
+        let text = "error: the following were not provided:\n  --run <FOLDER>\n  <INPUT>\n\nUsage: gendr\n\nFor more";
+        let (message, hint) = usage_error(text);
+        assert_eq!(message, "error: the following were not provided: --run <FOLDER> <INPUT>");
+        assert_eq!(hint, "`--help` lists the options");
+        let (message, hint) =
+            usage_error("error: unexpected argument '--x' found\n\n  tip: a similar argument\n");
+        assert_eq!(
+            (message.as_str(), hint.as_str()),
+            ("error: unexpected argument '--x' found", "a similar argument")
+        );
+    }
 
     #[test]
     fn control_characters_do_not_break_a_line() {

@@ -6,8 +6,10 @@ mod console;
 mod interrupt;
 mod status;
 
-use clap::Parser;
-use gendr_kernels::LargeBlockAllocator;
+use std::process::ExitCode;
+
+use gendr::{Error, Result};
+use gendr_kernels::{LargeBlockAllocator, Level};
 
 use status::Status;
 
@@ -15,11 +17,21 @@ use status::Status;
 #[global_allocator]
 static ALLOCATOR: LargeBlockAllocator = LargeBlockAllocator::new();
 
-fn main() -> std::process::ExitCode {
-    let arguments = args::Cli::parse();
-    let status = commands::run(&arguments.command).unwrap_or_else(|error| {
+fn main() -> ExitCode {
+    let arguments = match args::parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return console::print_usage_error(&error),
+    };
+    let status = check_instruction_set().and_then(|()| commands::run(&arguments.command));
+    let status = status.unwrap_or_else(|error| {
         console::print_error(&error);
         Status::of_request(&error)
     });
     status.into()
+}
+
+/// The kernels cannot report an instruction set that the machine lacks.
+fn check_instruction_set() -> Result<()> {
+    let level = Level::from_environment();
+    level.map(drop).map_err(|error| Error::argument(error.to_string()).with_source(error))
 }

@@ -1,6 +1,6 @@
 //! The two passes of a guided network: one for each prompt.
 
-use crate::pass::{Counted, NormStatistics, Pass};
+use crate::pass::{Counted, NormStatistics, Pass, Watch};
 
 /// A pass for the branch of the positive prompt and one for that of the negative.
 #[derive(Default)]
@@ -22,6 +22,18 @@ impl<'a> GuidedPass<'a> {
     /// Each branch by its own statistics.
     pub fn whole() -> Self {
         Self::default()
+    }
+
+    /// Each branch layer by layer in tiles, attending [within](Pass::within) a window.
+    pub fn tiled(tile: usize, window: usize) -> Self {
+        let pass = || Pass::tiled(tile).within(window);
+        Self { positive: pass(), negative: pass() }
+    }
+
+    /// Each branch as [`Pass::watched`].
+    #[must_use]
+    pub fn watched(self, watch: &'a Watch<'a>) -> Self {
+        Self { positive: self.positive.watched(watch), negative: self.negative.watched(watch) }
     }
 
     /// Each branch as [`Pass::recording`].

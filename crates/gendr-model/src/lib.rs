@@ -40,7 +40,7 @@ pub use parameters::{
     NamedMapper, NamedVisitor, TensorSource, draw as draw_parameter, for_each_parameter, initialize,
     load_into, map_named, names_and_shapes, parameter_bytes, parameter_count, visit_named,
 };
-pub use pass::{Counted, NormStatistics, Observer, Pass};
+pub use pass::{Counted, NormStatistics, Observer, Pass, Watch};
 pub use pix::{PadGuidance, PixConfig, PixOutput};
 pub use rrdb::{RrdbConfig, RrdbNet};
 pub use segments::{Segment, Segmented, Skip};

@@ -157,8 +157,13 @@ impl StoredModel {
     /// # Errors
     /// [`ErrorKind::Input`](crate::ErrorKind::Input), naming the tensor and both shapes.
     pub fn check(&self) -> Result<()> {
+        let file = self.weights.file();
+        let parts =
+            self.description.check_fit().and_then(|()| layout::parts(&self.description, &self.weights));
+        let parts =
+            parts.map_err(|error| if file.as_os_str().is_empty() { error } else { error.in_file(file) })?;
         let mut needed = Vec::new();
-        for part in layout::parts(&self.description, &self.weights)? {
+        for part in parts {
             needed.extend(
                 part.tensors.into_iter().map(|(name, shape)| (format!("{}{name}", part.prefix), shape)),
             );
@@ -167,6 +172,20 @@ impl StoredModel {
         self.weights.check(&needed, |name| {
             name.strip_prefix("vae.").is_none_or(|name| layout::uses_vae_tensor(family, name))
         })
+    }
+}
+
+impl Description {
+    /// Reads a description: a file as `gendr.json`, or a model folder, with or without its weights.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) where it cannot be read; else as [`Description::from_json`]. The message
+    /// ends with the path.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return described(path);
+        }
+        Self::from_json(&read_text(path)?).map_err(|error| error.in_file(path))
     }
 }
 

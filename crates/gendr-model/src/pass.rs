@@ -12,6 +12,12 @@ use crate::{
 /// Sees intermediate activations by name.
 pub type Observer<'a> = dyn FnMut(&str, &Tensor<4>) + 'a;
 
+/// Hears of multiply-adds that are done, and says whether to go on.
+pub type Watch<'a> = dyn Fn(u64) -> bool + 'a;
+
+/// Side of the squares of pixels that look at one window.
+const ATTENDING: usize = 16;
+
 /// Mean and variance of every group norm of a pass, in the order of the network.
 #[derive(Clone, Debug, Default)]
 pub struct NormStatistics(Vec<Moments>);
@@ -23,8 +29,11 @@ pub struct NormStatistics(Vec<Moments>);
 pub struct Pass<'a> {
     tile: Option<usize>,
     most_keys: Option<usize>,
+    window: Option<usize>,
     statistics: Statistics<'a>,
     observer: Option<&'a mut Observer<'a>>,
+    watch: Option<&'a Watch<'a>>,
+    stopped: bool,
 }
 
 /// By what a group norm normalises.
@@ -51,6 +60,13 @@ impl<'a> Pass<'a> {
         Self { tile: Some(tile.max(1)), ..Self::default() }
     }
 
+    /// The same, but attention of every pixel to every pixel looks, in a layer of more than `side` x `side` of them, only at
+    /// the `side` x `side` round it: its work then follows the size of the picture, not the square of it.
+    #[must_use]
+    pub fn within(self, side: usize) -> Self {
+        Self { window: Some(side.max(ATTENDING)), ..self }
+    }
+
     /// As [`Pass::whole`], but attention of every pixel to every pixel looks at no more than `most_keys` of them, evenly
     /// spread: its work then follows the size of the picture, not the square of it.
     pub fn sparse(most_keys: usize) -> Self {
@@ -74,6 +90,13 @@ impl<'a> Pass<'a> {
         Self { observer: Some(observer), ..self }
     }
 
+    /// Tells `watch` of the work as it is done. Once that says no, the layers left are passed over, and what comes out means
+    /// nothing.
+    #[must_use]
+    pub fn watched(self, watch: &'a Watch<'a>) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+
     /// The statistics of a [`Pass::recording`]; empty for any other.
     pub fn into_statistics(self) -> NormStatistics {
         match self.statistics {
@@ -87,6 +110,52 @@ impl<'a> Pass<'a> {
         if let Some(observer) = &mut self.observer {
             observer(name, x);
         }
+    }
+
+    /// Whether the watch said no.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Tells the watch of work done.
+    pub(crate) fn done(&mut self, multiply_adds: u64) {
+        if let Some(watch) = self.watch {
+            self.stopped |= !watch(multiply_adds);
+        }
+    }
+
+    /// Multi-head attention of the pixels of `[n, h · w, c]` to each other, or to those round them.
+    pub(crate) fn attention(
+        &mut self,
+        [query, key, value]: [Tensor<3>; 3],
+        heads: usize,
+        [h, w]: [usize; 2],
+    ) -> Tensor<3> {
+        let [n, _, c] = query.dims();
+        let work = |queries: usize| 2 * queries as u64 * (h * w * c) as u64;
+        let Some(side) = self.window.filter(|side| h * w > side * side) else {
+            let y = ops::attention(query, key, value, heads);
+            self.done(work(h * w));
+            return y;
+        };
+        let [query, key, value] = [query, key, value].map(|x| x.reshape([n, h, w, c]));
+        let part = |x: &Tensor<4>, rows: &Range<usize>, columns: &Range<usize>| {
+            let part = x.clone().slice([0..n, rows.clone(), columns.clone(), 0..c]);
+            part.reshape([n, rows.len() * columns.len(), c])
+        };
+        let mut y = Tensor::<4>::zeros([n, h, w, c], &query.device());
+        for [rows, columns] in tiles([h, w], ATTENDING) {
+            if self.stopped {
+                break;
+            }
+            let (near, beside) = (around(&rows, side, h), around(&columns, side, w));
+            let [key, value] = [&key, &value].map(|x| part(x, &near, &beside));
+            let seen = ops::attention(part(&query, &rows, &columns), key, value, heads);
+            let seen = seen.reshape([n, rows.len(), columns.len(), c]);
+            self.done(work(rows.len() * columns.len()));
+            y = y.slice_assign([0..n, rows, columns, 0..c], seen);
+        }
+        y.reshape([n, h * w, c])
     }
 
     /// The pixels that attention of every pixel to every pixel looks at.
@@ -123,11 +192,14 @@ impl<'a> Pass<'a> {
         conv: &Conv2d,
         residual: Tensor<4>,
     ) -> Tensor<4> {
-        if self.tile.is_some() {
+        if self.tile.is_some() || self.stopped {
             return residual + self.norm_silu_conv(x, norm, conv);
         }
+        let [_, _, h, w] = x.dims();
         let moments = self.moments(&x, norm);
-        conv.forward_added(norm.apply(x, moments.as_ref(), true), 1.0, residual)
+        let y = conv.forward_added(norm.apply(x, moments.as_ref(), true), 1.0, residual);
+        self.done(conv.multiply_adds(h * w));
+        y
     }
 
     /// The norm, SiLU and convolution that end a network; the observer sees the norm's output as `name`.
@@ -148,26 +220,40 @@ impl<'a> Pass<'a> {
 
     /// A 3x3 convolution of stride 2 with a row of zeros below and a column on the right: half the size, rounded down.
     pub(crate) fn downsample(&mut self, x: Tensor<4>, conv: &Conv2d) -> Tensor<4> {
-        self.over_tiles(x, conv, Window { before: 0, after: 1, stride: 2 }, |x| x)
+        self.over_tiles(x, conv, Window { before: 0, after: 1, stride: 2, kernel: 3 }, |x| x)
     }
 
-    /// Twice the size by nearest neighbour, then a 3x3 convolution.
-    pub(crate) fn upsample(&mut self, x: Tensor<4>, conv: &Conv2d) -> Tensor<4> {
+    /// A 3x3 convolution of stride 2 with zeros on all sides: half the size, rounded up.
+    pub(crate) fn downsample_rounding_up(&mut self, x: Tensor<4>, conv: &Conv2d) -> Tensor<4> {
+        self.over_tiles(x, conv, Window { before: 1, after: 1, stride: 2, kernel: 3 }, |x| x)
+    }
+
+    /// To `size`, twice the size or one less each way, by nearest neighbour, then a 3x3 convolution.
+    pub(crate) fn upsample(&mut self, x: Tensor<4>, size: [usize; 2], conv: &Conv2d) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
-        let Some(tile) = self.tile else { return conv.forward_upsampled(x, [2 * h, 2 * w], None) };
+        if self.tile.is_none() && !self.stopped {
+            let y = conv.forward_upsampled(x, size, None);
+            self.done(conv.multiply_adds(size[0] * size[1]));
+            return y;
+        }
         // A tile of the input with one more pixel on each side; of its enlargement that pixel's outer half is cut off.
-        let mut canvas = Canvas::default();
-        for [rows, columns] in tiles([2 * h, 2 * w], tile) {
+        let mut canvas = canvas(&x, conv, size);
+        for [rows, columns] in tiles(size, self.tile.unwrap_or(usize::MAX)) {
+            if self.stopped {
+                break;
+            }
             let [above, left] = [&rows, &columns].map(|side| (side.start / 2).saturating_sub(1));
             let below = (rows.end.div_ceil(2) + 1).min(h);
             let right = (columns.end.div_ceil(2) + 1).min(w);
             let part = x.clone().narrow(2, above, below - above).narrow(3, left, right - left);
-            let part = conv.forward_upsampled(part, [2 * (below - above), 2 * (right - left)], None);
+            let enlarged = [(2 * below).min(size[0]) - 2 * above, (2 * right).min(size[1]) - 2 * left];
+            let part = conv.forward_upsampled(part, enlarged, None);
             let part = part.narrow(2, rows.start - 2 * above, rows.len());
             let part = part.narrow(3, columns.start - 2 * left, columns.len());
-            canvas.put(part, [2 * h, 2 * w], [rows, columns]);
+            self.done(conv.multiply_adds(rows.len() * columns.len()));
+            canvas = put(canvas, part, [rows, columns]);
         }
-        canvas.into_tensor(x)
+        canvas
     }
 
     /// Moments that `norm` must use for `x`; `None` where it may compute them on its own.
@@ -196,21 +282,27 @@ impl<'a> Pass<'a> {
         prepare: impl Fn(Tensor<4>) -> Tensor<4>,
     ) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
-        let Some(tile) = self.tile else {
+        let size = [h, w].map(|side| window.output(side));
+        if self.tile.is_none() && !self.stopped {
             let Window { before, after, .. } = window;
             let padding = Padding { top: before, bottom: after, left: before, right: after };
-            return conv.forward_padded(prepare(x), padding);
-        };
-        let size = [h, w].map(|side| side / window.stride);
-        let mut canvas = Canvas::default();
-        for [rows, columns] in tiles(size, tile) {
+            let y = conv.forward_padded(prepare(x), padding);
+            self.done(conv.multiply_adds(size[0] * size[1]));
+            return y;
+        }
+        let mut canvas = canvas(&x, conv, size);
+        for [rows, columns] in tiles(size, self.tile.unwrap_or(usize::MAX)) {
+            if self.stopped {
+                break;
+            }
             let (vertical, top, bottom) = window.input(&rows, h);
             let (horizontal, left, right) = window.input(&columns, w);
             let part = x.clone().slice([0..x.dims()[0], 0..x.dims()[1], vertical, horizontal]);
             let part = conv.forward_padded(prepare(part), Padding { top, bottom, left, right });
-            canvas.put(part, size, [rows, columns]);
+            self.done(conv.multiply_adds(rows.len() * columns.len()));
+            canvas = put(canvas, part, [rows, columns]);
         }
-        canvas.into_tensor(x)
+        canvas
     }
 }
 
@@ -246,53 +338,61 @@ impl Counted {
     }
 }
 
-/// What a convolution reads round a pixel: `before` to `after` the pixel at `stride` times its place.
+/// What a convolution reads: for output `o`, `kernel` pixels from `o * stride - before` on, zeros outside the input, of
+/// which there are `before` and `after`.
 #[derive(Clone, Copy)]
 struct Window {
     before: usize,
     after: usize,
     stride: usize,
+    kernel: usize,
 }
 
 impl Window {
     fn same(conv: &Conv2d) -> Self {
         let reach = conv.padding();
-        Self { before: reach, after: reach, stride: 1 }
+        Self { before: reach, after: reach, stride: 1, kernel: 2 * reach + 1 }
+    }
+
+    /// Length of the output for a side of length `size`.
+    fn output(self, size: usize) -> usize {
+        (size + self.before + self.after).checked_sub(self.kernel).map_or(0, |rest| rest / self.stride + 1)
     }
 
     /// The input that `output` needs of a side of length `size`, and the zeros before and after it.
     fn input(self, output: &Range<usize>, size: usize) -> (Range<usize>, usize, usize) {
-        let (first, last) = (output.start * self.stride, (output.end - 1) * self.stride + 1);
-        // A stride of 2 reads the pixel after its own too.
-        let end = last + self.after + (self.stride - 1);
+        let first = output.start * self.stride;
+        let end = (output.end - 1) * self.stride + self.kernel - self.before;
         let before = self.before.saturating_sub(first);
         let after = end.saturating_sub(size);
         (first + before - self.before..end - after, before, after)
     }
 }
 
-/// Puts tiles together in one tensor, written in place.
-#[derive(Default)]
-struct Canvas(Option<Tensor<4>>);
+/// Zeros in the place of what `conv` makes of `x`.
+fn canvas(x: &Tensor<4>, conv: &Conv2d, [height, width]: [usize; 2]) -> Tensor<4> {
+    Tensor::zeros([x.dims()[0], conv.weight.lazy_shape()[0], height, width], &x.device())
+}
 
-impl Canvas {
-    fn put(&mut self, part: Tensor<4>, size: [usize; 2], [rows, columns]: [Range<usize>; 2]) {
-        let [n, c, _, _] = part.dims();
-        let whole = self.0.take();
-        let whole = whole.unwrap_or_else(|| Tensor::zeros([n, c, size[0], size[1]], &part.device()));
-        self.0 = Some(whole.slice_assign([0..n, 0..c, rows, columns], part));
-    }
-
-    /// The picture; `empty` where no tile was put.
-    fn into_tensor(self, empty: Tensor<4>) -> Tensor<4> {
-        self.0.unwrap_or(empty)
-    }
+/// Writes a tile in its place.
+fn put(canvas: Tensor<4>, part: Tensor<4>, [rows, columns]: [Range<usize>; 2]) -> Tensor<4> {
+    let [n, c, _, _] = part.dims();
+    canvas.slice_assign([0..n, 0..c, rows, columns], part)
 }
 
 /// Rows and columns of each tile of a picture.
 fn tiles([height, width]: [usize; 2], tile: usize) -> impl Iterator<Item = [Range<usize>; 2]> {
-    let spans = move |side: usize| (0..side).step_by(tile).map(move |start| start..(start + tile).min(side));
+    let spans = move |side: usize| {
+        (0..side).step_by(tile).map(move |start| start..start.saturating_add(tile).min(side))
+    };
     spans(height).flat_map(move |rows| spans(width).map(move |columns| [rows.clone(), columns]))
+}
+
+/// `side` places with `part` in their middle, or as many as there are; at the ends of `0..length` they move inwards.
+fn around(part: &Range<usize>, side: usize, length: usize) -> Range<usize> {
+    let side = side.min(length);
+    let start = ((part.start + part.end) / 2).saturating_sub(side / 2).min(length - side);
+    start..start + side
 }
 
 /// Moments of two parts together; `share` of the pixels belong to the second.

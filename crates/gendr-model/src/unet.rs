@@ -110,7 +110,7 @@ impl Unet {
     pub fn forward_pass(&self, sample: Tensor<4>, conditioning: &Conditioning, pass: &mut Pass) -> Tensor<4> {
         let mut conditions = conditioning.iter();
 
-        let mut x = self.conv_in.forward(sample);
+        let mut x = pass.conv(sample, &self.conv_in);
         pass.observe("conv_in", &x);
         let mut skips = vec![x.clone()];
         for (index, block) in self.down_blocks.iter().enumerate() {

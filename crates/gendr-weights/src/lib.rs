@@ -66,7 +66,7 @@ pub fn parse_torch_network(file: &Bytes) -> Result<StoredTensors> {
 }
 
 /// Whether the file's name ends as those of `torch.save` do.
-fn is_torch_file(path: &Path) -> bool {
+pub fn is_torch_file(path: &Path) -> bool {
     path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| TORCH_ENDINGS.contains(&ending))
 }
 

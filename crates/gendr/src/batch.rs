@@ -220,6 +220,9 @@ fn require_parent(path: &Path) -> Result<()> {
 fn refuse_collisions(jobs: &[Job]) -> Result<()> {
     let inputs: HashSet<PathBuf> =
         jobs.iter().filter_map(|job| job.input.path()?.canonicalize().ok()).collect();
+    if jobs.iter().filter(|job| job.input == Input::Stdin).count() > 1 {
+        return Err(Error::argument("standard input can be read once"));
+    }
     let mut named: HashMap<&Path, &Input> = HashMap::new();
     for job in jobs {
         let Output::File(output) = &job.output else { continue };

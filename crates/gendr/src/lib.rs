@@ -54,6 +54,7 @@ pub use forecast::Forecast;
 pub use gendr_image::{
     ColorFix, Depth, Limits, Notice, OutputFormat, Picture, Planes, Strip, read, write_atomic,
 };
+pub use gendr_model::Precision;
 pub use kernel_bench::{
     KernelCase, KernelPeak, KernelTime, Part as KernelPart, Work as KernelWork, full_size_cases, kernel_peak,
     time_kernels,

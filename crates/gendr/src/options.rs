@@ -39,6 +39,8 @@ pub enum VaeTiling {
 pub const TILE_STEP: usize = 8;
 /// Smallest side of a tile, in pixels of the result.
 pub const MIN_TILE: usize = 64;
+/// Largest side of a tile unless it is chosen, in pixels of the result.
+pub(crate) const LARGEST_TILE: usize = 1024;
 
 /// Everything about a restoration that a caller may choose. [`Default`] is what the command does without options.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +49,8 @@ pub struct RestoreOptions {
     pub size: TargetSize,
     /// How the network's work is cut.
     pub tile: Tiling,
-    /// Pixels of the result that neighbouring tiles share, a multiple of 8; `None` lets the model choose.
+    /// Pixels of the result that neighbouring tiles share, a multiple of 8. A network that can go layer by layer over all
+    /// tiles at once has nothing to join and does so where the memory allows, unless an overlap is given.
     pub overlap: Option<usize>,
     /// How the autoencoder works on large pictures.
     pub vae_tiling: VaeTiling,
@@ -116,12 +119,13 @@ impl RestoreOptions {
                 "the overlap must be a multiple of {TILE_STEP} pixels, not {overlap}"
             )));
         }
-        match self.tile {
-            Tiling::Size(side) if overlap > side / 2 => {
-                Err(Error::argument(format!("the overlap of {overlap} is more than half the tile of {side}")))
-            }
-            _ => Ok(()),
+        let side = if let Tiling::Size(side) = self.tile { side } else { LARGEST_TILE };
+        if overlap > side / 2 {
+            return Err(Error::argument(format!(
+                "the overlap of {overlap} is more than half the tile of {side}"
+            )));
         }
+        Ok(())
     }
 }
 
@@ -147,6 +151,7 @@ mod tests {
             RestoreOptions { tile: Tiling::Size(250), ..default() },
             RestoreOptions { overlap: Some(12), ..default() },
             RestoreOptions { tile: Tiling::Size(128), overlap: Some(72), ..default() },
+            RestoreOptions { overlap: Some(10_000), ..default() },
             RestoreOptions { fidelity: -0.1, ..default() },
             RestoreOptions { fidelity: 1.1, ..default() },
             RestoreOptions { fidelity: f32::NAN, ..default() },

@@ -6,15 +6,22 @@ use gendr_image::{Tile, TileOptions, TilePlan, Window};
 use gendr_model::{Model, RestorationModel, TileWindow};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, RestoreOptions, Result, Stage, TILE_STEP, Tiling, VaeTiling, footprint::Footprint};
+use crate::{
+    Error, RestoreOptions, Result, Stage, TILE_STEP, Tiling, VaeTiling, footprint::Footprint,
+    options::LARGEST_TILE,
+};
 
 /// Sides of tiles that are tried, in pixels of the result, largest first. A picture no larger than the first is not cut
 /// if the memory allows.
-const SIDES: [usize; 8] = [1024, 768, 512, 384, 256, 192, 128, 64];
+const SIDES: [usize; 8] = [LARGEST_TILE, 768, 512, 384, 256, 192, 128, 64];
 /// Largest result, in pixels, that the autoencoder treats exactly unless told otherwise.
 const EXACT_PIXELS: usize = 1024 * 1024;
-/// Side of the tiles in which the exact autoencoder computes a layer, in pixels.
+/// Side of the tiles in which a layer of the exact autoencoder is computed, in pixels.
 const LAYER_TILE: usize = 256;
+/// The same of a UNet, unless told otherwise.
+const NETWORK_LAYER_TILE: usize = 512;
+/// Places a side that a UNet's attention looks at where a larger picture is computed layer by layer: all of 1024x1024.
+pub(crate) const ATTENTION_WINDOW: usize = 128;
 /// Side of the tiles of the fast autoencoder, in pixels: with its margin as large as the samples it takes.
 const FAST_TILE: usize = 768;
 /// Tiles each way, at most, whose norm statistics stand for those of the picture.
@@ -38,12 +45,26 @@ pub(crate) struct Plan {
     pub(crate) tiles: TilePlan,
     /// Side of the tiles and their overlap, in pixels.
     tile: (usize, usize),
+    /// How the network goes over the picture.
+    pub(crate) network: NetworkPass,
     /// How the autoencoder goes over the picture.
     pub(crate) vae: VaePass,
-    /// Shares of the work: encode, network, decode.
-    shares: [f64; 3],
+    /// Multiply-adds: encode, network, decode.
+    work: [u64; 3],
     /// Bytes that it takes at most, beside the weights.
     pub(crate) bytes: u64,
+}
+
+/// How the network goes over the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NetworkPass {
+    /// All at once.
+    Whole,
+    /// Layer by layer in tiles of this many places a side, norm statistics those of the picture and attention to all of
+    /// it, or of a large one to the surroundings: there is nothing to join.
+    Layers(usize),
+    /// One tile after the other through all layers, joined smoothly: memory follows the tile.
+    Tiles,
 }
 
 /// Sizes that follow from the input's, all width, height: see [`Plan`].
@@ -109,9 +130,13 @@ impl Plan {
         let Sizes { target, working, padded } = Sizes::of(networks, input, options)?;
         let cut = Cut::of(networks);
         let footprint = Footprint::new(model, padded, target);
-        let side = cut.side(options.tile, padded, &footprint, memory)?;
-        let overlap = cut.overlap(side, options.overlap)?;
+        let (side, network) = cut.choose(options, padded, &footprint, memory)?;
+        let overlap = if network == NetworkPass::Tiles { cut.overlap(side, options.overlap)? } else { 0 };
         let vae = vae_pass(options.vae_tiling, padded, &footprint, memory)?;
+        let bytes = match network {
+            NetworkPass::Layers(_) => footprint.network(padded.0, padded.1),
+            NetworkPass::Whole | NetworkPass::Tiles => cut.needed(side, padded, &footprint),
+        };
         Ok(Self {
             target,
             working,
@@ -119,10 +144,17 @@ impl Plan {
             grid: cut.grid,
             tiles: cut.plan(padded, side, overlap)?,
             tile: (side, overlap),
+            network,
             vae,
-            shares: shares(networks, padded),
-            bytes: cut.needed(side, padded, &footprint).max(footprint.autoencoder(vae)),
+            work: work(networks, padded, options.guidance),
+            bytes: bytes.max(footprint.autoencoder(vae)),
         })
+    }
+
+    /// The picture as one tile.
+    pub(crate) fn whole(&self) -> TileWindow {
+        let side = |length: usize| vec![1.0; length / self.grid];
+        TileWindow { y: 0, x: 0, rows: side(self.padded.1), columns: side(self.padded.0) }
     }
 
     /// Side of the tiles in pixels, no longer than the picture.
@@ -136,7 +168,7 @@ impl Plan {
         Cutting {
             tiles: count,
             side: (count > 1).then_some(self.tile.0),
-            overlap: (count > 1).then_some(self.tile.1),
+            overlap: (self.network == NetworkPass::Tiles && count > 1).then_some(self.tile.1),
             autoencoder: has_autoencoder.then_some(match self.vae {
                 VaePass::Whole => VaeTiling::Whole,
                 VaePass::Layers(_) => VaeTiling::Layers,
@@ -170,10 +202,16 @@ impl Plan {
         samples
     }
 
-    /// Share of the whole work that is finished when `done` of `total` tiles of `stage` are.
-    pub(crate) fn fraction(&self, stage: Stage, done: usize, total: usize) -> f64 {
-        let before: f64 = self.shares[..stage as usize].iter().sum();
-        before + self.shares[stage as usize] * done as f64 / total.max(1) as f64
+    /// Multiply-adds of `stage`.
+    pub(crate) fn work(&self, stage: Stage) -> u64 {
+        self.work[stage as usize]
+    }
+
+    /// Share of the whole work that is finished when this share of `stage` is.
+    pub(crate) fn fraction(&self, stage: Stage, share: f64) -> f64 {
+        let before: u64 = self.work[..stage as usize].iter().sum();
+        let total: u64 = self.work.iter().sum();
+        (before as f64 + self.work[stage as usize] as f64 * share.min(1.0)) / total.max(1) as f64
     }
 }
 
@@ -192,6 +230,8 @@ struct Cut {
     grid: usize,
     /// Tiles begin at, and are, multiples of this many pixels.
     step: usize,
+    /// Pixels a side of one place of the network's layers, for a network that can go layer by layer.
+    layered: Option<usize>,
     /// Overlap unless told otherwise: this share of the tile's side, and at most this many pixels.
     overlap: (usize, usize),
     /// Tiles each way that are normalised together.
@@ -206,55 +246,77 @@ impl Cut {
             RestorationModel::Latent(_) | RestorationModel::Adc(_) => Self {
                 grid: multiple,
                 step: least_common_multiple(TILE_STEP, multiple),
+                layered: Some(multiple),
                 overlap: (4, 256),
                 samples: SAMPLES,
             },
             RestorationModel::Pix(_) => Self {
                 grid: 1,
                 step: least_common_multiple(TILE_STEP, multiple),
+                layered: Some(multiple),
                 overlap: (4, 256),
                 samples: SAMPLES,
             },
             RestorationModel::Rrdb(_) | RestorationModel::Compact(_) => {
                 let scale = networks.native_scale().unwrap_or(1);
-                Self { grid: 1, step: least_common_multiple(TILE_STEP, scale), overlap: (4, 128), samples: 1 }
+                let step = least_common_multiple(TILE_STEP, scale);
+                Self { grid: 1, step, layered: None, overlap: (4, 128), samples: 1 }
             }
         }
     }
 
-    /// The side of the tiles in pixels.
-    fn side(
+    /// The side of the tiles in pixels, and how the network goes over them.
+    ///
+    /// Layer by layer is better than one tile after the other, and quicker, as nothing is computed twice; but every
+    /// activation of the whole picture must fit the memory. An overlap is asked for by who wants tiles to be joined.
+    fn choose(
         &self,
-        tile: Tiling,
+        options: &RestoreOptions,
         padded: (usize, usize),
         footprint: &Footprint,
         memory: u64,
-    ) -> Result<usize> {
+    ) -> Result<(usize, NetworkPass)> {
         let whole = padded.0.max(padded.1).next_multiple_of(self.step);
-        let needed = |side: usize| self.needed(side, padded, footprint);
-        let fits = |side: usize| needed(side) <= memory;
-        let side = match tile {
+        let all = footprint.network(padded.0, padded.1);
+        let side = match options.tile {
             Tiling::Off => whole,
-            Tiling::Size(side) if side.is_multiple_of(self.step) => side,
+            Tiling::Size(side) if side.is_multiple_of(self.step) => side.min(whole),
             Tiling::Size(side) => {
                 let step = self.step;
                 return Err(Error::argument(format!(
                     "the tile must be a multiple of {step} for this model, not {side}"
                 )));
             }
-            Tiling::Auto => {
-                let sides = SIDES.map(|side| side.next_multiple_of(self.step).min(whole));
-                sides.into_iter().find(|&side| fits(side)).unwrap_or(sides[SIDES.len() - 1])
-            }
+            Tiling::Auto if whole <= LARGEST_TILE && all <= memory => whole,
+            Tiling::Auto => NETWORK_LAYER_TILE.next_multiple_of(self.step).min(whole),
         };
-        if fits(side) {
-            return Ok(side);
+        match self.layered {
+            Some(place) if side < whole && all <= memory && options.overlap.is_none() => {
+                return Ok((side, NetworkPass::Layers(side / place)));
+            }
+            _ => {}
         }
-        let error = footprint.refusal(needed(side), memory);
-        Err(if tile == Tiling::Auto {
-            error
+        let side = if options.tile == Tiling::Auto {
+            self.largest(padded, footprint, memory)?
         } else {
-            error.with_hint("`--tile auto` chooses tiles that fit")
+            let needed = self.needed(side, padded, footprint);
+            if needed > memory {
+                let error = footprint.refusal(needed, memory);
+                return Err(error.with_hint("`--tile auto` chooses tiles that fit"));
+            }
+            side
+        };
+        Ok((side, if side < whole { NetworkPass::Tiles } else { NetworkPass::Whole }))
+    }
+
+    /// The largest side of tiles that fit the memory.
+    fn largest(&self, padded: (usize, usize), footprint: &Footprint, memory: u64) -> Result<usize> {
+        let whole = padded.0.max(padded.1).next_multiple_of(self.step);
+        let sides = SIDES.map(|side| side.next_multiple_of(self.step).min(whole));
+        let fits = |side: &usize| self.needed(*side, padded, footprint) <= memory;
+        sides.into_iter().find(fits).ok_or_else(|| {
+            let needed = self.needed(sides[SIDES.len() - 1], padded, footprint);
+            footprint.refusal(needed, memory)
         })
     }
 
@@ -269,7 +331,8 @@ impl Cut {
         let step = self.step;
         match asked {
             None => Ok((side / share).min(most) / step * step),
-            Some(overlap) if overlap.is_multiple_of(step) => Ok(overlap),
+            // Tiles that fit the memory may be smaller than the overlap was meant for.
+            Some(overlap) if overlap.is_multiple_of(step) => Ok(overlap.min(side / 2 / step * step)),
             Some(overlap) => Err(Error::argument(format!(
                 "the overlap must be a multiple of {step} for this model, not {overlap}"
             ))),
@@ -317,19 +380,19 @@ fn vae_pass(
     })
 }
 
-/// Shares of the work of encoder, network and decoder.
-fn shares(networks: &RestorationModel, (width, height): (usize, usize)) -> [f64; 3] {
-    let total = networks.multiply_adds(height, width, PROMPT_TOKENS) as f64;
+/// Multiply-adds of encoder, network and decoder.
+fn work(networks: &RestorationModel, (width, height): (usize, usize), guidance: f32) -> [u64; 3] {
+    let total = networks.multiply_adds(height, width, PROMPT_TOKENS);
     let [encode, decode] = match networks {
         RestorationModel::Latent(model) => [
-            model.autoencoder.encode_multiply_adds(height, width) as f64,
-            model.autoencoder.decode_multiply_adds(height, width) as f64,
+            model.autoencoder.encode_multiply_adds(height, width),
+            model.autoencoder.decode_multiply_adds(height, width),
         ],
-        RestorationModel::Adc(model) => [0.0, model.autoencoder.decode_multiply_adds(height, width) as f64],
-        _ => [0.0, 0.0],
+        RestorationModel::Adc(model) => [0, model.autoencoder.decode_multiply_adds(height, width)],
+        _ => [0, 0],
     };
-    let total = total.max(1.0);
-    [encode / total, 1.0 - (encode + decode) / total, decode / total]
+    let passes = if guidance == 1.0 { 1 } else { 2 };
+    [encode, passes * total.saturating_sub(encode + decode), decode]
 }
 
 fn least_common_multiple(a: usize, b: usize) -> usize {

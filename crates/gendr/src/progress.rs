@@ -23,7 +23,7 @@ pub enum Stage {
 pub struct Progress {
     /// The part under way.
     pub stage: Stage,
-    /// Tiles of this part that are finished.
+    /// Tiles of this part that are finished; where all tiles go through layer after layer, their share in what is.
     pub done: usize,
     /// Tiles of this part.
     pub total: usize,
@@ -31,7 +31,7 @@ pub struct Progress {
     pub fraction: f64,
 }
 
-/// Told how far the work is: before and after each part, and after each tile.
+/// Told how far the work is: before and after each part, and after each tile or layer.
 pub trait Observer: Sync {
     /// Something was begun or finished.
     fn progress(&self, progress: Progress);
@@ -45,7 +45,7 @@ impl Observer for Silent {
     fn progress(&self, _progress: Progress) {}
 }
 
-/// A switch that stops the work at the next tile. Clones share the switch.
+/// A switch that stops the work at the next tile or layer. Clones share the switch.
 #[derive(Clone, Debug, Default)]
 pub struct CancelFlag(Arc<AtomicBool>);
 

@@ -1,6 +1,6 @@
 //! One restoration from picture to picture: enlarge, encode, one pass of the network, decode, colours, size.
 
-use std::{slice, time::Instant};
+use std::{cell::Cell, slice, time::Instant};
 
 use burn::tensor::Tensor;
 use gendr_image::{Notice, Picture, Planes, Resampling, apply_color_fix, pad_reflect_to, resize, upscale};
@@ -12,7 +12,7 @@ use crate::{
     CancelFlag, Cutting, Error, Observer, Progress, RestoreOptions, Restorer, Result, Stage, Timings,
     fast_vae::FastVae,
     pixels::{Range, to_planes, to_tensor},
-    plan::{Plan, VaePass},
+    plan::{ATTENTION_WINDOW, NetworkPass, Plan, VaePass},
     retry::with_smaller_tiles,
 };
 
@@ -123,7 +123,7 @@ impl Run<'_> {
                 let picture = self.padded(enlarged)?;
                 let latent = self.stage(Stage::Encode, |run| run.encode(model, picture))?;
                 let clean = self.stage(Stage::Network, |run| {
-                    run.in_normed_tiles(|tiles, pass| {
+                    run.through_network(|tiles, pass| {
                         Ok(model.restore_latent(cut(tiles, &latent, 1), guidance, pass)?)
                     })
                 })?;
@@ -133,7 +133,7 @@ impl Run<'_> {
             RestorationModel::Adc(model) => {
                 let (picture, patch) = (self.padded(enlarged)?, model.pix.patch);
                 let clean = self.stage(Stage::Network, |run| {
-                    run.in_normed_tiles(|tiles, pass| {
+                    run.through_network(|tiles, pass| {
                         Ok(model.restore_latent(cut(tiles, &picture, patch), guidance, pass)?)
                     })
                 })?;
@@ -143,7 +143,7 @@ impl Run<'_> {
             RestorationModel::Pix(model) => {
                 let picture = self.padded(enlarged)?;
                 let pixels = self.stage(Stage::Network, |run| {
-                    run.in_normed_tiles(|tiles, pass| {
+                    run.through_network(|tiles, pass| {
                         Ok(model.restore(cut(tiles, &picture, 1), guidance, pass)?)
                     })
                 })?;
@@ -166,9 +166,10 @@ impl Run<'_> {
     }
 
     fn encode(&self, model: &LatentModel, picture: Tensor<4>) -> Result<Tensor<4>> {
+        let watch = self.watch(Stage::Encode);
         Ok(match self.plan.vae {
-            VaePass::Whole => model.encode(picture, &mut Pass::whole()),
-            VaePass::Layers(tile) => model.encode(picture, &mut Pass::tiled(tile)),
+            VaePass::Whole => model.encode(picture, &mut Pass::whole().watched(&watch)),
+            VaePass::Layers(tile) => model.encode(picture, &mut Pass::tiled(tile).watched(&watch)),
             VaePass::Fast(tile) => FastVae { autoencoder: &model.autoencoder, tile }
                 .encode(&picture, |done, total| self.part_done(Stage::Encode, done, total))?,
         })
@@ -176,9 +177,10 @@ impl Run<'_> {
 
     fn decode(&self, autoencoder: &AutoencoderKl, latent: Tensor<4>) -> Result<Tensor<4>> {
         let latent = autoencoder.unscale(latent);
+        let watch = self.watch(Stage::Decode);
         Ok(match self.plan.vae {
-            VaePass::Whole => autoencoder.decode(latent, &mut Pass::whole()),
-            VaePass::Layers(tile) => autoencoder.decode(latent, &mut Pass::tiled(tile)),
+            VaePass::Whole => autoencoder.decode(latent, &mut Pass::whole().watched(&watch)),
+            VaePass::Layers(tile) => autoencoder.decode(latent, &mut Pass::tiled(tile).watched(&watch)),
             VaePass::Fast(tile) => FastVae { autoencoder, tile }
                 .decode(latent, |done, total| self.part_done(Stage::Decode, done, total))?,
         })
@@ -209,15 +211,29 @@ impl Run<'_> {
         joined.ok_or_else(|| Error::argument("a picture without pixels"))
     }
 
+    /// Runs a UNet over the picture, as planned.
+    fn through_network(
+        &self,
+        network: impl Fn(&[TileWindow], &mut GuidedPass) -> Result<Tensor<4>>,
+    ) -> Result<Tensor<4>> {
+        let watch = self.watch(Stage::Network);
+        let pass = match self.plan.network {
+            NetworkPass::Whole => GuidedPass::whole(),
+            NetworkPass::Layers(tile) => GuidedPass::tiled(tile, ATTENTION_WINDOW),
+            NetworkPass::Tiles => return self.in_normed_tiles(network),
+        };
+        let result = network(&[self.plan.whole()], &mut pass.watched(&watch))?;
+        let tiles = self.plan.tiles.count();
+        self.part_done(Stage::Network, tiles, tiles)?;
+        Ok(result)
+    }
+
     /// Runs `network` on every tile, with the norm statistics of tiles from all over the picture, and joins what it gives:
     /// so neighbours are normalised alike, and as a picture that is not cut.
     fn in_normed_tiles(
         &self,
         network: impl Fn(&[TileWindow], &mut GuidedPass) -> Result<Tensor<4>>,
     ) -> Result<Tensor<4>> {
-        if self.plan.tiles.count() == 1 {
-            return self.in_tiles(|tile| network(slice::from_ref(tile), &mut GuidedPass::whole()));
-        }
         let mut pass = GuidedPass::recording(Counted::all());
         network(&self.plan.samples(), &mut pass)?;
         let statistics = pass.into_statistics();
@@ -230,6 +246,8 @@ impl Run<'_> {
         self.tell(stage, 0, 1);
         let start = Instant::now();
         let result = work(self)?;
+        // Layers that a cancelled pass left out make no result.
+        self.cancel.check()?;
         self.timings.add(stage, start.elapsed());
         self.tell(stage, 1, 1);
         Ok(result)
@@ -242,8 +260,22 @@ impl Run<'_> {
     }
 
     fn tell(&self, stage: Stage, done: usize, total: usize) {
-        let fraction = self.plan.fraction(stage, done, total);
+        let fraction = self.plan.fraction(stage, done as f64 / total.max(1) as f64);
         self.observer.progress(Progress { stage, done, total, fraction });
+    }
+
+    /// Tells how far a pass that goes layer by layer is, and whether it is to go on. What is done of each layer counts as
+    /// tiles done.
+    fn watch(&self, stage: Stage) -> impl Fn(u64) -> bool {
+        let (work, tiles) = (self.plan.work(stage).max(1) as f64, self.plan.tiles.count());
+        let finished = Cell::new(0);
+        move |multiply_adds| {
+            finished.set(finished.get() + multiply_adds);
+            let share = (finished.get() as f64 / work).min(1.0);
+            let (done, fraction) = ((share * tiles as f64) as usize, self.plan.fraction(stage, share));
+            self.observer.progress(Progress { stage, done, total: tiles, fraction });
+            !self.cancel.is_cancelled()
+        }
     }
 }
 

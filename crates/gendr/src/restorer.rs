@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use burn::tensor::Device;
 use bytes::Bytes;
 use gendr_image::ColorFix;
-use gendr_model::{Description, Model, RestorationModel, StoredModel, parameter_bytes};
+use gendr_model::{Description, Model, Precision, RestorationModel, StoredModel, parameter_bytes};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{DeviceChoice, Error, ErrorKind, RestoreOptions, Result, available_memory};
@@ -72,7 +72,31 @@ pub struct Compute {
     pub device: DeviceChoice,
     /// Threads on the processor; `None` is one per core. The result does not depend on it.
     pub threads: Option<NonZeroUsize>,
+    /// What networks compute in: the processor in f32, however weights are stored.
+    pub precision: Precision,
 }
+
+impl Compute {
+    /// Checks what can be checked without a model.
+    ///
+    /// # Errors
+    /// An unsupported error for a precision that the device has not, an argument error for too many threads.
+    pub fn validate(&self) -> Result<()> {
+        if self.precision != Precision::F32 {
+            return Err(Error::unsupported("the processor computes in f32 alone")
+                .with_hint("weights may be stored in half the size: `gendr model convert --precision f16`"));
+        }
+        match self.threads {
+            Some(threads) if threads.get() > MAX_THREADS => {
+                Err(Error::argument(format!("at most {MAX_THREADS} threads are possible, not {threads}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// More threads than any machine has: each takes memory of its own.
+const MAX_THREADS: usize = 1024;
 
 /// A model on a device. It holds no state between pictures: one restorer serves many, from any thread.
 #[derive(Debug)]
@@ -92,9 +116,10 @@ impl Restorer {
     /// Opens a model.
     ///
     /// # Errors
-    /// An I/O error where it cannot be read, an input error where it is damaged or incomplete, a resource error where the
-    /// threads are not to be had.
+    /// As [`Compute::validate`]; an I/O error where it cannot be read, an input error where it is damaged or incomplete, a
+    /// resource error where the threads are not to be had.
     pub fn open(source: &ModelSource, compute: Compute) -> Result<Self> {
+        compute.validate()?;
         let threads = ThreadPoolBuilder::new()
             .num_threads(compute.threads.map_or(0, NonZeroUsize::get))
             .build()

@@ -39,7 +39,7 @@ pub(crate) struct InfoArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  gendr model init sd21-vae16 -o my-model/ --seed 1")]
 pub(crate) struct InitArgs {
-    /// Configuration: a name from `gendr model list`, or a gendr.json with `unet` and `vae` in it
+    /// Configuration: a name from `gendr model list`, a gendr.json with `unet` and `vae` in it, or a model folder
     pub(crate) config: String,
 
     /// Where it goes: a folder, or one file where the name ends in .safetensors

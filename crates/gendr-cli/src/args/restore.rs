@@ -5,8 +5,8 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use gendr::{
     BatchOptions, BeforeAfter, ColorFix, Compute, Depth, DeviceChoice, FileOptions, Limits, ModelSource,
-    Naming, OutputFormat, Patterns, Recipe, RestoreOptions, Restorer, Result, Shard, Strip, TargetSize,
-    Tiling, VaeTiling,
+    Naming, OutputFormat, Patterns, Precision, Recipe, RestoreOptions, Restorer, Result, Shard, Strip,
+    TargetSize, Tiling, VaeTiling,
 };
 
 use super::values;
@@ -80,7 +80,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "N", default_value = "auto", value_parser = values::tiling, help_heading = "Tiles and memory")]
     pub(crate) tile: Tiling,
 
-    /// Pixels that neighbouring tiles share, a multiple of 8 [default: the model's]
+    /// Pixels that neighbouring tiles share, a multiple of 8 [default: none where layers see the whole picture]
     #[arg(long, value_name = "N", help_heading = "Tiles and memory")]
     pub(crate) overlap: Option<usize>,
 
@@ -123,6 +123,10 @@ pub(crate) struct NetworkArgs {
     /// Number of threads [default: one per core]
     #[arg(long, value_name = "N", help_heading = "Model")]
     pub(crate) threads: Option<NonZeroUsize>,
+
+    /// What the network computes in: f32; the processor has no f16 and bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = values::precision, help_heading = "Model")]
+    pub(crate) precision: Precision,
 }
 
 /// The size of the result; one way of saying it at a time.
@@ -343,6 +347,7 @@ impl RestoreArgs {
                 max_bytes: memory.min(Limits::default().max_bytes),
                 ..Limits::default()
             }),
+            ..FileOptions::default()
         }
     }
 }
@@ -350,7 +355,8 @@ impl RestoreArgs {
 impl NetworkArgs {
     /// Opens the model.
     pub(crate) fn open(&self) -> Result<Restorer> {
-        let compute = Compute { device: self.device, threads: self.threads };
+        let Self { device, threads, precision, .. } = *self;
+        let compute = Compute { device, threads, precision };
         Restorer::open(&ModelSource::from(self.model.as_str()), compute)
     }
 }

@@ -1,10 +1,24 @@
 //! `gendr train`: the options.
 
+#[cfg(feature = "train")]
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
+#[cfg(feature = "train")]
+use clap::Subcommand;
 
 /// Train a model; needs a build with the cargo feature `train`.
+#[cfg(not(feature = "train"))]
+#[derive(Args, Debug)]
+#[command(after_help = "Build it with `cargo build --release -p gendr-cli --features train`.")]
+pub(crate) struct TrainArgs {
+    /// Whatever is asked for, the answer is how to build it
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    _rest: Vec<std::ffi::OsString>,
+}
+
+/// Train a model.
+#[cfg(feature = "train")]
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  gendr train regress --config configs/tiny-v0.toml --data data/ --run runs/tiny"
@@ -16,6 +30,7 @@ pub(crate) struct TrainArgs {
 }
 
 /// A stage of the training, or what came of it.
+#[cfg(feature = "train")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainCommand {
     /// Pairs of bad and good pictures: towards a teacher's result, the good picture, or both
@@ -66,6 +81,7 @@ pub(crate) struct CropsArgs {
 }
 
 /// The options of all stages.
+#[cfg(feature = "train")]
 #[derive(Args, Debug)]
 pub(crate) struct StageArgs {
     /// Settings, a TOML file

@@ -1,7 +1,7 @@
 //! `gendr model`: what a model is, and what it becomes.
 
-use gendr::{BUILT_IN, Error, ModelSource, Result, format_bytes};
-use gendr_model::{Description, ModelInfo, StoredModel, initialize_model, verify_model};
+use gendr::{BUILT_IN, ModelSource, Result, format_bytes};
+use gendr_model::{Description, Family, ModelInfo, StoredModel, initialize_model, verify_model};
 use serde_json::json;
 
 use crate::{
@@ -88,23 +88,22 @@ fn grouped(number: usize) -> String {
 }
 
 fn list() -> Result<()> {
-    let model = open(BUILT_IN)?;
-    let info = model.info()?;
-    print_data(&format!(
-        "{BUILT_IN}  built in, family {}, {} parameters\n",
-        info.family.name(),
-        grouped(info.parameters()),
-    ))
+    let info = open(BUILT_IN)?.info()?;
+    let line = |name: &str, kind: &str, family: Family, parameters: usize| {
+        format!("{name:14}  {kind}, family {}, {} parameters\n", family.name(), grouped(parameters))
+    };
+    let mut text = line(BUILT_IN, "built in", info.family, info.parameters());
+    for name in Description::presets() {
+        let description = Description::preset(name)?;
+        text += &line(name, "for `gendr model init`", description.family, description.parameters()?);
+    }
+    print_data(&text)
 }
 
 fn init(args: &InitArgs) -> Result<()> {
     let path = std::path::Path::new(&args.config);
-    let description = if path.is_file() {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(error, path))?;
-        Description::from_json(&text).map_err(|error| Error::from(error).with_path(path))?
-    } else {
-        Description::preset(&args.config)?
-    };
+    let description =
+        if path.exists() { Description::open(path)? } else { Description::preset(&args.config)? };
     Ok(initialize_model(&description, args.seed, &args.output, args.precision)?)
 }
 

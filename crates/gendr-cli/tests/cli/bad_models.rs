@@ -54,6 +54,25 @@ fn tensors_that_do_not_fit_are_named() {
     );
 }
 
+/// Changes the description of the built-in model.
+fn described(change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
+    changed(|header, _| {
+        let text = header["__metadata__"]["gendr.json"].as_str().unwrap();
+        let mut description: Value = serde_json::from_str(text).unwrap();
+        change(&mut description);
+        header["__metadata__"]["gendr.json"] = description.to_string().into();
+    })
+}
+
+#[test]
+fn networks_that_do_not_fit_each_other_are_refused() {
+    let root = described(|description| description["pix"]["patch"] = 5.into());
+    let said = "channels of the UNet's input: [..], the family pix needs 75";
+    refused(root.path(), "m.safetensors", said);
+    let root = described(|description| description["family"] = "latent".into());
+    refused(root.path(), "m.safetensors", "the model has no configuration of its VAE");
+}
+
 #[test]
 fn values_that_are_no_numbers_are_refused() {
     let root = changed(|header, values| {

@@ -110,6 +110,52 @@ fn senseless_scales_are_refused() {
 }
 
 #[test]
+fn senseless_options_are_refused_on_one_line() {
+    let root = tempfile::tempdir().unwrap();
+    write(&root.path().join("a.png"), waves(16, 16, 0.0, 0.0));
+    let cases: [(&[&str], &str); 10] = [
+        (&["--tile", "1"], "error: the tile must be a multiple of 8 and at least 64 pixels, not 1\n"),
+        (&["--tile", "-8"], "error: invalid value '-8' for '--tile <N>': [..]\nhint: [..]\n"),
+        (&["--overlap", "10000"], "error: the overlap of 10000 is more than half the tile of 1024\n"),
+        (&["--fidelity", "2"], "error: fidelity must be from 0 to 1, not 2\n"),
+        (&["--guidance", "nan"], "error: guidance must be from 0 to 100, not NaN\n"),
+        (&["--threads", "0"], "error: invalid value '0' for '--threads <N>': [..]\nhint: [..]\n"),
+        (&["--threads", "100000"], "error: at most 1024 threads are possible, not 100000\n"),
+        (&["--precision", "f16"], "error: the processor computes in f32 alone\nhint: [..]\n"),
+        (&["--device", "cuda"], "error: [..]: this build has no device `cuda`\nhint: [..]\n"),
+        (&["--scale", "2", "--width", "9"], "error: [..] cannot be used with [..]\nhint: [..]\n"),
+    ];
+    for (options, said) in cases {
+        refused(root.path(), &[&["a.png"], options].concat(), 2, said);
+    }
+    refused(root.path(), &["-", "-"], 2, "error: standard input can be read once\n");
+    refused(root.path(), &["--nosuch"], 2, "error: unexpected argument '--nosuch' found\nhint: [..]\n");
+}
+
+#[test]
+fn an_instruction_set_that_the_machine_lacks_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    write(&root.path().join("a.png"), waves(16, 16, 0.0, 0.0));
+    let command = Command::new(cargo_bin!("gendr")).current_dir(root.path()).env("GENDR_SIMD", "mmx");
+    let assert = command.args(["restore", "a.png"]).assert();
+    assert.code(2).stderr_eq("error: GENDR_SIMD=mmx: this machine has only scalar[..]\n");
+    let command = Command::new(cargo_bin!("gendr")).current_dir(root.path()).env("GENDR_SIMD", "scalar");
+    command.args(["restore", "a.png"]).assert().success();
+}
+
+#[test]
+#[cfg(not(feature = "train"))]
+fn training_that_is_not_built_in_says_how_to_build_it() {
+    for arguments in [&["train"][..], &["train", "regress", "--config", "x.toml"]] {
+        let assert = Command::new(cargo_bin!("gendr")).args(arguments).assert();
+        assert.code(2).stdout_eq("").stderr_eq(
+            "error: this build of gendr cannot train\n\
+             hint: build it with `cargo build --release -p gendr-cli --features train`\n",
+        );
+    }
+}
+
+#[test]
 fn one_bad_file_does_not_stop_the_others() {
     let root = tempfile::tempdir().unwrap();
     write(&root.path().join("in/a.png"), waves(16, 16, 0.0, 0.0));

@@ -14,7 +14,12 @@ fn model(root: &Path, arguments: &[&str]) -> OutputAssert {
 #[test]
 fn the_built_in_model_describes_itself() {
     let root = tempfile::tempdir().unwrap();
-    model(root.path(), &["list"]).success().stdout_eq("gendr-tiny  built in, family pix, [..] parameters\n");
+    model(root.path(), &["list"]).success().stdout_eq(
+        "gendr-tiny      built in, family pix, [..] parameters\n\
+         sd21-vae16      for `gendr model init`, family latent, 923,246,499 parameters\n\
+         sd21-vae16-adc  for `gendr model init`, family adc, [..] parameters\n\
+         sd21-pix        for `gendr model init`, family pix, [..] parameters\n",
+    );
     let assert = model(root.path(), &["info", "gendr-tiny", "--json"]).success();
     let info: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     assert_eq!((info["family"].as_str(), info["scale"].as_u64()), (Some("pix"), Some(4)));

@@ -23,13 +23,10 @@ struct Learned {
     open: fn(&Weights) -> Result<Network>,
 }
 
-/// Scores a picture.
-type Score = dyn Fn(&Sample) -> Result<f64> + Send + Sync;
-
 /// An opened network.
 enum Network {
     /// Scores a picture alone or against its reference.
-    Single(Box<Score>),
+    Single(Box<dyn Fn(&Sample) -> Result<f64> + Send + Sync>),
     /// Scores a set.
     Set(Fid),
 }

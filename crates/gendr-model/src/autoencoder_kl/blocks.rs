@@ -110,7 +110,10 @@ impl Decoder {
             if index > 0 {
                 x = block.resnets.iter().fold(x, |x, resnet| resnet.forward(x, None, pass));
             }
-            x = block.upsamplers.iter().fold(x, |x, upsampler| pass.upsample(x, &upsampler.conv));
+            x = block.upsamplers.iter().fold(x, |x, upsampler| {
+                let [_, _, h, w] = x.dims();
+                pass.upsample(x, [2 * h, 2 * w], &upsampler.conv)
+            });
             pass.observe(&format!("decoder.up_blocks.{index}"), &x);
         }
         pass.last(x, &self.conv_norm_out, &self.conv_out, "decoder.conv_norm_out")
@@ -246,6 +249,9 @@ impl SpatialAttention {
     }
 
     fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        if pass.stopped() {
+            return x;
+        }
         let [n, c, h, w] = x.dims();
         let normed = pass.norm(x.clone(), &self.group_norm);
         let seen = tokens(pass.keys(normed.clone()));
@@ -253,6 +259,7 @@ impl SpatialAttention {
         let key = self.to_k.forward(seen.clone());
         let value = self.to_v.forward(seen);
         let y = self.to_out[0].forward(ops::attention(query, key, value, 1));
+        pass.done(self.multiply_adds(h * w));
         x + y.swap_dims(1, 2).reshape([n, c, h, w])
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::layout;
 use crate::{
     autoencoder_kl::AutoencoderKlConfig,
     compact::CompactConfig,
@@ -173,6 +174,19 @@ impl Description {
         Self::from_json(text)
     }
 
+    /// The names that [`Description::preset`] knows.
+    pub fn presets() -> impl Iterator<Item = &'static str> {
+        PRESETS.iter().map(|(name, _)| *name)
+    }
+
+    /// Parameters of the networks it describes; none is created.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Input`](crate::ErrorKind::Input) when a configuration is missing or contradicts itself.
+    pub fn parameters(&self) -> Result<usize> {
+        Ok(layout::networks(self)?.iter().map(layout::Part::parameters).sum())
+    }
+
     /// As it is stored.
     ///
     /// # Errors
@@ -204,6 +218,39 @@ impl Description {
         self.pix.validate()?;
         self.unet.as_ref().map_or(Ok(()), UnetConfig::validate)?;
         self.vae.as_ref().map_or(Ok(()), AutoencoderKlConfig::validate)
+    }
+
+    /// Checks that the networks fit each other and pictures of three channels.
+    pub(super) fn check_fit(&self) -> Result<()> {
+        let need = |what: &str, found: usize, needed: usize| match found == needed {
+            true => Ok(()),
+            false => Err(Error::input(format!(
+                "{what}: {found}, the family {} needs {needed}",
+                self.family.name()
+            ))),
+        };
+        let vae = if self.family.has_vae() { Some(self.vae_config()?) } else { None };
+        if let Some(vae) = &vae {
+            need("channels of the VAE's input", vae.in_channels, 3)?;
+            need("channels of the VAE's output", vae.out_channels, 3)?;
+        }
+        if !self.family.has_unet() {
+            return Ok(());
+        }
+        let (unet, pixels) = (self.unet_config()?, 3 * self.pix.patch * self.pix.patch);
+        let latents = vae.as_ref().map_or(pixels, |vae| vae.latent_channels);
+        need(
+            "channels of the UNet's input",
+            unet.in_channels,
+            if self.family == Family::Latent { latents } else { pixels },
+        )?;
+        need("channels of the UNet's output", unet.out_channels, latents)?;
+        match vae {
+            Some(vae) if self.family == Family::Adc => {
+                need("pixels a side of a patch", self.pix.patch, vae.factor())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The UNet's configuration.

@@ -44,6 +44,7 @@ pub fn initialize_model(
     target: &Path,
     precision: Precision,
 ) -> Result<()> {
+    description.check_fit()?;
     let mut parts = layout::networks(description)?;
     if description.family.has_unet() {
         let width = description.unet_config()?.cross_attention_dim;

@@ -51,10 +51,14 @@ pub(super) fn save(
     precision: Precision,
 ) -> Result<()> {
     if target.extension().is_some_and(|ending| ending == "safetensors") {
-        save_file(description, parts, values, target, precision)
-    } else {
-        save_folder(description, parts, values, target, precision)
+        return save_file(description, parts, values, target, precision);
     }
+    if gendr_weights::is_torch_file(target) {
+        return Err(Error::unsupported("models are written as safetensors alone")
+            .in_file(target)
+            .with_hint("give a folder, or a name that ends in .safetensors"));
+    }
+    save_folder(description, parts, values, target, precision)
 }
 
 fn save_file(

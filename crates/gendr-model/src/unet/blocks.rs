@@ -65,7 +65,7 @@ impl DownBlock {
             skips.push(x.clone());
         }
         for downsampler in &self.downsamplers {
-            x = downsampler.conv.forward(x);
+            x = pass.downsample_rounding_up(x, &downsampler.conv);
             skips.push(x.clone());
         }
         x
@@ -186,7 +186,7 @@ impl UpBlock {
         }
         if let (Some(upsampler), Some(next)) = (self.upsamplers.first(), skips.last()) {
             let [_, _, h, w] = next.dims();
-            x = upsampler.conv.forward_upsampled(x, [h, w], None);
+            x = pass.upsample(x, [h, w], &upsampler.conv);
         }
         x
     }

@@ -76,10 +76,20 @@ impl Transformer2d {
         let [n, c, h, w] = x.dims();
         let tokens = pass.norm(x.clone(), &self.norm).reshape([n, c, h * w]).swap_dims(1, 2);
         let mut tokens = self.proj_in.forward(tokens);
+        let mut prompt_tokens = 0;
         for (block, keys) in self.transformer_blocks.iter().zip(prompt) {
-            tokens = block.forward(tokens, keys);
+            if pass.stopped() {
+                return x;
+            }
+            tokens = block.forward(tokens, keys, [h, w], pass);
+            prompt_tokens = keys.key.dims()[1];
         }
         let y = self.proj_out.forward(tokens).swap_dims(1, 2).reshape([n, c, h, w]);
+        // Self-attention has told of its own work.
+        let told = self.transformer_blocks.len() * 2 * c;
+        pass.done(
+            self.multiply_adds(h * w, prompt_tokens).saturating_sub((told * h * w) as u64 * (h * w) as u64),
+        );
         x + y
     }
 
@@ -141,10 +151,9 @@ impl TransformerBlock {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, prompt: &PromptKeys) -> Tensor<3> {
-        let normed = self.norm1.forward(x.clone());
-        let keys = self.attn1.prompt_keys(&normed);
-        let x = self.attn1.forward_added(normed, &keys, x);
+    /// `[n, h · w, channels]` to the same, for a picture of `size` (height, width).
+    fn forward(&self, x: Tensor<3>, prompt: &PromptKeys, size: [usize; 2], pass: &mut Pass) -> Tensor<3> {
+        let x = self.attn1.forward_self_added(self.norm1.forward(x.clone()), size, pass, x);
         let x = self.attn2.forward_added(self.norm2.forward(x.clone()), prompt, x);
         self.ff.forward_added(self.norm3.forward(x.clone()), x)
     }
@@ -181,6 +190,21 @@ impl Attention {
         PromptKeys { key: self.to_k.forward(tokens.clone()), value: self.to_v.forward(tokens.clone()) }
     }
 
+    /// Attention of the pixels of a picture of `size` to each other, plus `residual`.
+    fn forward_self_added(
+        &self,
+        x: Tensor<3>,
+        size: [usize; 2],
+        pass: &mut Pass,
+        residual: Tensor<3>,
+    ) -> Tensor<3> {
+        let PromptKeys { key, value } = self.prompt_keys(&x);
+        let query = self.to_q.forward(x);
+        let y = pass.attention([query, key, value], self.heads, size);
+        self.to_out[0].forward_added(y, residual)
+    }
+
+    /// Attention to the prompt, plus `residual`.
     fn forward_added(&self, x: Tensor<3>, keys: &PromptKeys, residual: Tensor<3>) -> Tensor<3> {
         let n = x.dims()[0];
         // One prompt serves the whole batch.

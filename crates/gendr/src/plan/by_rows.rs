@@ -3,7 +3,7 @@
 use gendr_image::Tile;
 use gendr_model::Model;
 
-use super::{Cut, Plan, SIDES, Sizes, VaePass, shares};
+use super::{Cut, NetworkPass, Plan, SIDES, Sizes, VaePass, work};
 use crate::{Error, RestoreOptions, Result, Tiling, footprint::Footprint};
 
 impl Plan {
@@ -57,8 +57,9 @@ impl Plan {
             grid: cut.grid,
             tiles: cut.plan(padded, side, overlap)?,
             tile: (side, overlap),
+            network: NetworkPass::Tiles,
             vae: VaePass::Whole,
-            shares: shares(networks, padded),
+            work: work(networks, padded, options.guidance),
             bytes: needed(side).0,
         })
     }

@@ -6,7 +6,9 @@ use gendr::{
     CancelFlag, ColorFix, Compute, ModelSource, Picture, Planes, RestoreOptions, Restored, Restorer, Silent,
     TargetSize,
 };
-use gendr_model::{AutoencoderKlConfig, Description, Family, Precision, UnetConfig, initialize_model};
+use gendr_model::{
+    AutoencoderKlConfig, Description, Family, PixConfig, Precision, UnetConfig, initialize_model,
+};
 
 /// Where the reference numbers lie.
 pub(crate) fn fixtures() -> PathBuf {
@@ -43,6 +45,18 @@ pub(crate) fn latent_description() -> Description {
     }
 }
 
+/// The same with a UNet of as many levels, and as much attention, as the full one.
+pub(crate) fn four_levels() -> Description {
+    let unet = r#"{
+        "in_channels": 4, "out_channels": 4, "block_out_channels": [16, 24, 32, 32], "layers_per_block": 2,
+        "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+        "attention_head_dim": [2, 3, 4, 4], "cross_attention_dim": 40, "use_linear_projection": true,
+        "norm_num_groups": 8
+    }"#;
+    Description { unet: Some(UnetConfig::from_json(unet).unwrap()), ..latent_description() }
+}
+
 /// The same with a UNet of one level without attention, whose view is about the overlap of small tiles.
 pub(crate) fn short_sighted() -> Description {
     let unet = r#"{
@@ -51,6 +65,17 @@ pub(crate) fn short_sighted() -> Description {
         "attention_head_dim": 4, "cross_attention_dim": 8, "norm_num_groups": 4
     }"#;
     Description { unet: Some(UnetConfig::from_json(unet).unwrap()), ..latent_description() }
+}
+
+/// A model of the family without autoencoder.
+pub(crate) fn pixels() -> Description {
+    let unet = r#"{
+        "in_channels": 48, "out_channels": 48, "block_out_channels": [32], "layers_per_block": 1,
+        "down_block_types": ["DownBlock2D"], "mid_block_type": null, "up_block_types": ["UpBlock2D"],
+        "attention_head_dim": 4, "cross_attention_dim": 8, "norm_num_groups": 4
+    }"#;
+    let pix = PixConfig { patch: 4, ..PixConfig::default() };
+    Description { unet: Some(UnetConfig::from_json(unet).unwrap()), pix, ..Description::new(Family::Pix) }
 }
 
 /// Writes `description` with random weights into a folder that lives as long as the first value, and opens it.
