@@ -104,7 +104,7 @@ fn convolve_by(
 ) {
     match route {
         Route::Winograd(method) => {
-            Winograd { level, shape: *shape, input, filters, finish }.run(method, output)
+            Winograd { level, shape: *shape, input, filters, finish }.run(method, output);
         }
         Route::Direct => Direct { level, shape: *shape, input, filters, finish }.run(output),
     }

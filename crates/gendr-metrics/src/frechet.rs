@@ -109,7 +109,7 @@ fn factor(matrix: &DMatrix<f64>) -> DMatrix<f64> {
             break;
         }
         let done = factor.columns(0, rank);
-        let known: DVector<f64> = &done * done.row(pivot).transpose();
+        let known: DVector<f64> = done * done.row(pivot).transpose();
         let column: DVector<f64> = (matrix.column(pivot) - known) / greatest.sqrt();
         rest -= column.component_mul(&column);
         rest[pivot] = 0.0;

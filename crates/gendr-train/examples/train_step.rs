@@ -41,7 +41,7 @@ fn main() -> Result<()> {
             "res" => {
                 let layers = (0..16).map(|_| Conv2d::new(64, 64, 3, &device)).collect();
                 let (x, target) = (input("x")?, input("target")?);
-                measure(net, &known, Res { layers }, steps, |net| {
+                measure(net, &known, &Res { layers }, steps, |net| {
                     squared(net.forward(x.clone()), target.clone())
                 })?;
             }
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
                 let prompt: Tensor<3> = Tensor::from_data(known.values("in.c")?, &device);
                 let bytes = known.tensors()["in.t"].bytes().chunks_exact(8);
                 let times: Vec<f32> = bytes.map(|t| f32::from(u16::from_le_bytes([t[0], t[1]]))).collect();
-                measure(net, &known, template, steps, |net: &Unet| {
+                measure(net, &known, &template, steps, |net: &Unet| {
                     let conditioning =
                         net.condition(&times, Some(prompt.clone())).expect("a prompt of this width");
                     squared(net.forward(x.clone(), &conditioning), target.clone())
@@ -86,7 +86,7 @@ fn squared(y: Tensor<4>, target: Tensor<4>) -> Tensor<1> {
 fn measure<M: Module>(
     name: &str,
     known: &Weights,
-    template: M,
+    template: &M,
     steps: usize,
     loss: impl Fn(&M) -> Tensor<1>,
 ) -> Result<()> {

@@ -347,7 +347,6 @@ impl RestoreArgs {
                 max_bytes: memory.min(Limits::default().max_bytes),
                 ..Limits::default()
             }),
-            ..FileOptions::default()
         }
     }
 }

@@ -74,7 +74,7 @@ impl MultiHeadAttention {
 }
 
 fn check_heads(width: usize, heads: usize, name: &str) -> Result<()> {
-    if heads == 0 || width % heads != 0 {
+    if heads == 0 || !width.is_multiple_of(heads) {
         return Err(Error::input(format!("{name}: {width} features are not {heads} heads")));
     }
     Ok(())

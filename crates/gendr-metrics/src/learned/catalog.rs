@@ -23,10 +23,13 @@ struct Learned {
     open: fn(&Weights) -> Result<Network>,
 }
 
+/// Scores a picture.
+type Score = dyn Fn(&Sample) -> Result<f64> + Send + Sync;
+
 /// An opened network.
 enum Network {
     /// Scores a picture alone or against its reference.
-    Single(Box<dyn Fn(&Sample) -> Result<f64> + Send + Sync>),
+    Single(Box<Score>),
     /// Scores a set.
     Set(Fid),
 }

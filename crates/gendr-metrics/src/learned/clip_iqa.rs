@@ -103,7 +103,7 @@ struct AttentionPool {
 
 impl AttentionPool {
     fn read(weights: &Weights, width: usize) -> Result<Self> {
-        if width % HEAD != 0 {
+        if !width.is_multiple_of(HEAD) {
             return Err(Error::input(format!("{width} features of CLIP are not heads of {HEAD}")));
         }
         let read = |name: &str| -> Result<Linear> {
@@ -207,7 +207,7 @@ impl TextLayer {
         Ok(Self {
             norms: [norm("ln_1")?, norm("ln_2")?],
             attention: MultiHeadAttention::torch(weights, &format!("{name}attn"), width, width / HEAD)?,
-            mlp: Mlp::read(weights, mlp, width, quick_gelu)?,
+            mlp: Mlp::read(weights, &mlp, width, quick_gelu)?,
         })
     }
 

@@ -197,7 +197,7 @@ impl GroupNorm {
         groups: usize,
         epsilon: f32,
     ) -> Result<Self> {
-        if channels % groups != 0 {
+        if !channels.is_multiple_of(groups) {
             return Err(Error::input(format!("{channels} channels of {name} are not {groups} groups")));
         }
         let read = |what: &str| weights.vector(&format!("{name}.{what}"), channels);

@@ -247,7 +247,7 @@ impl Layer {
         Ok(Self {
             norms: [norm("norm1")?, norm("norm2")?],
             attention: MultiHeadAttention::read(weights, parts, width, HEADS)?,
-            mlp: Mlp::read(weights, mlp, width, gelu)?,
+            mlp: Mlp::read(weights, &mlp, width, gelu)?,
         })
     }
 

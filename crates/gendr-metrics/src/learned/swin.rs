@@ -37,7 +37,7 @@ impl Swin {
         scale: f32,
     ) -> Result<Self> {
         let window = WINDOW.min(side);
-        if side % window != 0 {
+        if !side.is_multiple_of(window) {
             return Err(Error::input(format!("{side} tokens a side are no whole windows of {window}")));
         }
         let layer_name = |layer: usize| format!("{prefix}.layers.{layer}.");
@@ -124,7 +124,7 @@ impl Block {
             norms: [norm("norm1")?, norm("norm2")?],
             attention: MultiHeadAttention::packed(weights, packed, &output, width, HEADS)?,
             bias,
-            mlp: Mlp::read(weights, mlp, width, gelu)?,
+            mlp: Mlp::read(weights, &mlp, width, gelu)?,
         })
     }
 

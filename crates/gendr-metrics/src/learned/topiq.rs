@@ -330,5 +330,5 @@ impl CrossLayer {
 }
 
 fn mlp(weights: &Weights, name: &str, width: usize) -> Result<Mlp> {
-    Mlp::read(weights, ["linear1", "linear2"].map(|layer| format!("{name}{layer}")), width, gelu)
+    Mlp::read(weights, &["linear1", "linear2"].map(|layer| format!("{name}{layer}")), width, gelu)
 }

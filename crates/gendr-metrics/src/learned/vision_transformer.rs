@@ -30,7 +30,7 @@ impl VisionTransformer {
         let name = format!("{prefix}patch_embed.proj");
         let kernel = weights.get(&[format!("{name}.weight")], 4)?.shape;
         let (width, patch) = (kernel[0], kernel[2]);
-        if kernel[3] != patch || side % patch != 0 {
+        if kernel[3] != patch || !side.is_multiple_of(patch) {
             return Err(Error::input(format!(
                 "{name}.weight has the shape {kernel:?}, no patches of {side} pixels"
             )));
@@ -86,7 +86,7 @@ impl Block {
         Ok(Self {
             norms: [norm("norm1")?, norm("norm2")?],
             attention: MultiHeadAttention::packed(weights, packed, &output, width, width / HEAD)?,
-            mlp: Mlp::read(weights, mlp, width, gelu)?,
+            mlp: Mlp::read(weights, &mlp, width, gelu)?,
         })
     }
 

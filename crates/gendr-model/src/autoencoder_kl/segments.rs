@@ -115,7 +115,10 @@ impl Segmented for DecoderParts<'_> {
                 pass.conv(x, &decoder.conv_in)
             }
             Place::Layer { block, layer } => decoder.up_blocks[block].resnets[layer].forward(x, None, pass),
-            Place::Resize { block } => pass.upsample(x, &decoder.up_blocks[block].upsamplers[0].conv),
+            Place::Resize { block } => {
+                let [_, _, h, w] = x.dims();
+                pass.upsample(x, [2 * h, 2 * w], &decoder.up_blocks[block].upsamplers[0].conv)
+            }
             Place::Middle { layer } => decoder.mid_block.layer(layer, x, pass),
             Place::Out => pass.last(x, &decoder.conv_norm_out, &decoder.conv_out, "decoder.conv_norm_out"),
         }

@@ -146,7 +146,7 @@ impl Segmented for UnetParts<'_> {
             Place::Upsample { block } => {
                 let [_, _, h, w] = x.dims();
                 let size = below.unwrap_or([2 * h, 2 * w]);
-                self.up(block).upsamplers[0].conv.forward_upsampled(x, size)
+                self.up(block).upsamplers[0].conv.forward_upsampled(x, size, None)
             }
             Place::Out => {
                 let Unet { conv_norm_out, conv_out, .. } = self.unet;

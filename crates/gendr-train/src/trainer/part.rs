@@ -10,7 +10,6 @@ use burn::{
     module::Module,
     tensor::{Device, Gradients, TensorData},
 };
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How one network is trained.
@@ -145,14 +144,14 @@ impl Part {
     fn add(&mut self, index: usize, found: Option<Vec<f32>>, share: f64) {
         let Some(mut found) = found else { return };
         if share != 1.0 {
-            found.par_iter_mut().for_each(|value| *value *= share as f32);
+            found.iter_mut().for_each(|value| *value *= share as f32);
         }
         let pending = self.pending.get_or_insert_with(|| vec![Vec::new(); self.weights.names.len()]);
         let sum = &mut pending[index];
         if sum.is_empty() {
             *sum = found;
         } else {
-            sum.par_iter_mut().zip(found).for_each(|(sum, value)| *sum += value);
+            sum.iter_mut().zip(found).for_each(|(sum, value)| *sum += value);
         }
     }
 

@@ -88,10 +88,10 @@ impl Journal {
             shard.map_or_else(|| whole.clone(), |shard| folder.join(format!("{PREFIX}-{shard}.jsonl")));
         let held = shard.map(|_| open_file(&whole)).transpose()?;
         if let Some(held) = &held {
-            locked(held.try_lock_shared(), folder)?;
+            locked(&held.try_lock_shared(), folder)?;
         }
         let mut file = open_file(&path)?;
-        locked(file.try_lock(), folder)?;
+        locked(&file.try_lock(), folder)?;
         end_last_line(&mut file).map_err(|error| Error::io(error, &path))?;
         let latest = latest(folder)?;
         Ok(Self { path, file: Mutex::new(file), _whole: held, latest })
@@ -126,7 +126,7 @@ fn open_file(path: &Path) -> Result<File> {
     options.read(true).append(true).create(true).open(path).map_err(|error| Error::io(error, path))
 }
 
-fn locked(result: Result<(), TryLockError>, folder: &Path) -> Result<()> {
+fn locked(result: &Result<(), TryLockError>, folder: &Path) -> Result<()> {
     match result {
         // A file system without locks: go on without.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),

@@ -55,7 +55,7 @@ fn ours(work: &Work) -> f64 {
             let bias = values(shape.out_channels);
             let finish = Finish::bias(&bias);
             median(&mut || {
-                drop(overwritten(shape.output_len(), |y| conv2d(shape, black_box(&x), &weight, &finish, y)))
+                drop(overwritten(shape.output_len(), |y| conv2d(shape, black_box(&x), &weight, &finish, y)));
             })
         }
         Work::Linear(shape) => {
@@ -71,7 +71,7 @@ fn ours(work: &Work) -> f64 {
             let bias = values(2 * shape.out_features);
             let len = shape.rows * shape.out_features;
             median(&mut || {
-                drop(overwritten(len, |y| linear_geglu(shape, black_box(&x), &weight, Some(&bias), y)))
+                drop(overwritten(len, |y| linear_geglu(shape, black_box(&x), &weight, Some(&bias), y)));
             })
         }
         Work::Attention(shape) => {
@@ -81,13 +81,13 @@ fn ours(work: &Work) -> f64 {
         Work::GroupNorm(shape) => {
             let (x, weight) = (values(shape.len()), values(shape.channels));
             median(&mut || {
-                drop(overwritten(x.len(), |y| group_norm(shape, black_box(&x), &weight, &weight, y)))
+                drop(overwritten(x.len(), |y| group_norm(shape, black_box(&x), &weight, &weight, y)));
             })
         }
         Work::LayerNorm(shape) => {
             let (x, weight) = (values(shape.rows * shape.features), values(shape.features));
             median(&mut || {
-                drop(overwritten(x.len(), |y| layer_norm(shape, black_box(&x), &weight, &weight, y)))
+                drop(overwritten(x.len(), |y| layer_norm(shape, black_box(&x), &weight, &weight, y)));
             })
         }
     }

@@ -7,7 +7,7 @@ use burn::{
 };
 use burn_flex::FlexTensor;
 use gendr_kernels::overwritten;
-use half::{bf16, f16, slice::HalfFloatSliceExt};
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::tensor;
@@ -29,10 +29,10 @@ impl WideningKernels for Flex {
         let range = from..from + size.num_elements();
         let values = match TensorMetadata::dtype(&x) {
             DType::F16 => {
-                widened(&x.storage::<f16>()[range], |halves, values| halves.convert_to_f32_slice(values))
+                widened(&x.storage::<f16>()[range], half::slice::HalfFloatSliceExt::convert_to_f32_slice)
             }
             DType::BF16 => {
-                widened(&x.storage::<bf16>()[range], |halves, values| halves.convert_to_f32_slice(values))
+                widened(&x.storage::<bf16>()[range], half::slice::HalfFloatSliceExt::convert_to_f32_slice)
             }
             _ => return x,
         };
