@@ -23,7 +23,9 @@ pub(crate) fn with_smaller_tiles<T>(
     {
         side /= 2;
         notice = Some(Notice::converted(format!("{error}: tiles of {side} pixels were used")));
-        result = attempt(&RestoreOptions { tile: Tiling::Size(side), overlap: None, ..options.clone() });
+        // An overlap asks for tiles that are restored on their own.
+        let overlap = Some(side / 4);
+        result = attempt(&RestoreOptions { tile: Tiling::Size(side), overlap, ..options.clone() });
     }
     Ok((result?, notice))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use gendr::{BatchObserver, Error, ErrorKind, Job, Outcome, Progress, Recipe, RestoredFile, Result};
+use gendr::{BatchObserver, Cutting, Error, ErrorKind, Job, Outcome, Progress, Recipe, RestoredFile, Result};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -42,6 +42,7 @@ pub(crate) fn run(args: &RestoreArgs) -> Result<Status> {
         console: &console,
         pace: Mutex::new(Pace::new()),
         reports: Mutex::new(Reports::new(&console, &args.talk, jobs.len())),
+        like: like.as_ref().map(|recipe| recipe.cutting),
     };
     match restorer.restore_batch(&jobs, &options, &files, &args.batch_options(), &watch, &cancel) {
         Ok(_) => watch.reports.into_inner().unwrap_or_else(PoisonError::into_inner).end(),
@@ -65,6 +66,8 @@ struct Watch<'a> {
     console: &'a Console,
     pace: Mutex<Pace>,
     reports: Mutex<Reports<'a>>,
+    /// How the recipe that is followed cuts pictures.
+    like: Option<Cutting>,
 }
 
 impl BatchObserver for Watch<'_> {
@@ -89,7 +92,7 @@ impl BatchObserver for Watch<'_> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner).finished(index);
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Outcome::Done(file, seconds) => reports.done(job, report(&file, seconds)),
+            Outcome::Done(file, seconds) => reports.done(job, report(&file, seconds, self.like)),
             Outcome::Kept { width, height } => reports.kept(job, width, height),
             Outcome::FailedBefore(why) => reports.failed(job, &Error::input(why), true),
             Outcome::Failed(error) => reports.failed(job, &error, false),
@@ -97,16 +100,16 @@ impl BatchObserver for Watch<'_> {
     }
 }
 
-fn report(file: &RestoredFile, seconds: f64) -> Report {
+fn report(file: &RestoredFile, seconds: f64, like: Option<Cutting>) -> Report {
     let mut more = Map::new();
     if let Some(drift) = file.drift {
         more.insert("drift".to_owned(), json!({ "mean": drift.mean, "worst": drift.worst }));
     }
     more.insert("blake3".to_owned(), Value::from(file.blake3.as_str()));
-    Report {
-        size: (file.width, file.height),
-        seconds,
-        notices: file.notices.iter().map(ToString::to_string).collect(),
-        more,
+    let mut notices: Vec<String> = file.notices.iter().map(ToString::to_string).collect();
+    let both_cut = like.filter(|like| like.tiles > 1 && file.cutting.tiles > 1);
+    if both_cut.is_some_and(|like| (like.side, like.overlap) != (file.cutting.side, file.cutting.overlap)) {
+        notices.push("the memory does not allow the tiles of the recipe: pixels may differ".to_owned());
     }
+    Report { size: (file.width, file.height), seconds, notices, more }
 }

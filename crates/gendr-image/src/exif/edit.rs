@@ -2,6 +2,9 @@
 
 use super::{Directory, Entry, FieldType, Order, tag};
 
+/// Bytes before the first directory may stand.
+const HEADER: usize = 8;
+
 /// A directory entry where it stands.
 #[derive(Clone, Copy)]
 struct Slot {
@@ -127,11 +130,12 @@ pub(crate) fn with_fields(block: Option<Vec<u8>>, fields: impl FnOnce(Order) -> 
         let header = Order::Little.header(0).to_vec();
         (header, Order::Little, Directory::default())
     });
-    for field in fields(order) {
-        if main.0.iter().all(|entry| entry.tag != field.tag) {
-            main.0.push(field);
-        }
+    let mut added = fields(order);
+    added.retain(|field| main.0.iter().all(|entry| entry.tag != field.tag));
+    if added.is_empty() && block.len() > HEADER {
+        return block;
     }
+    main.0.append(&mut added);
     if !block.len().is_multiple_of(2) {
         block.push(0);
     }
@@ -261,6 +265,10 @@ mod tests {
             assert_eq!(new.main.find(tag::ORIENTATION), old.main.find(tag::ORIENTATION));
             assert_eq!(new.main.find(0x0128).unwrap().number(order), Some(2));
         }
+        let whole = sample(Order::Little);
+        let same =
+            with_fields(Some(whole.clone()), |order| vec![Entry::shorts(tag::ORIENTATION, order, &[3])]);
+        assert_eq!(same, whole);
         let made = with_fields(None, |order| vec![Entry::shorts(0x0128, order, &[3])]);
         assert_eq!(number(&made, 0x0128), Some(3));
         assert_eq!(

@@ -9,9 +9,9 @@ use super::{Naming, Patterns};
 use crate::{Error, Result};
 
 /// Extensions of the formats that are read.
-const EXTENSIONS: [&str; 16] = [
+const EXTENSIONS: [&str; 19] = [
     "png", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "bmp", "gif", "pbm", "pgm", "ppm", "pnm",
-    "qoi", "tga",
+    "pam", "qoi", "tga", "jxl", "avif",
 ];
 
 /// Paths, relative to `folder` and sorted, of all files whose extension says a picture; hidden ones are passed over.
