@@ -53,6 +53,7 @@ pub(crate) enum TrainCommand {
 }
 
 /// The options of `crops`.
+#[cfg(feature = "train")]
 #[derive(Args, Debug)]
 pub(crate) struct CropsArgs {
     /// Folders, WebDataset archives (.tar) and lists of files (.txt)
