@@ -92,7 +92,10 @@ fn trace_of_root(a: &DMatrix<f64>, b: &DMatrix<f64>) -> f64 {
         return 0.0;
     }
     let product = factor.tr_mul(&(b * &factor));
-    product.symmetric_eigenvalues().iter().map(|value| value.max(0.0).sqrt()).sum()
+    let eigenvalues = product.symmetric_eigenvalues();
+    // The root would make what rounding left of a zero count.
+    let negligible = eigenvalues.amax() * eigenvalues.len() as f64 * f64::EPSILON;
+    eigenvalues.iter().filter(|value| **value > negligible).map(|value| value.sqrt()).sum()
 }
 
 /// The Cholesky factor with as many columns as the rank of a positive semi-definite matrix: the greatest remaining diagonal

@@ -233,10 +233,10 @@ fn niqe_takes_a_model_fitted_on_a_folder() {
     }
     write(&root.path().join("output/a.png"), waves(480, 384, 50.0, 0.2));
     let mean = |arguments: &str| {
-        let assert = eval(root.path(), &format!("output --metrics niqe --json {arguments}")).success();
+        let assert = eval(root.path(), &format!("output --metrics niqe --json{arguments}")).success();
         json_lines(&assert)[1]["mean"]["niqe"].as_f64().unwrap()
     };
-    assert!(mean("--niqe-model pristine") < mean(""));
+    assert!(mean(" --niqe-model pristine") < mean(""));
     fs::write(root.path().join("model.json"), "{\"mean\": [1], \"covariance\": []}").unwrap();
     let assert = eval(root.path(), "output --metrics niqe --niqe-model model.json").code(2);
     assert!(stderr(&assert).contains("no NIQE model: a NIQE model has 36 means"), "{}", stderr(&assert));
