@@ -49,7 +49,11 @@ fn values(name: &str, shape: &[usize]) -> Vec<f32> {
         [_] if name.ends_with("weight") => Box::new(|value| 1.0 + 0.2 * value),
         [_] => Box::new(|value| 0.1 * value),
         [_, inner @ ..] => {
-            let gain = if shape.len() == 4 { 2.0 } else { 1.0 };
+            let gain = match shape.len() {
+                4 => 2.0,
+                _ if name.contains(".c_q.") => 0.01,
+                _ => 1.0,
+            };
             let bound = (3.0 * gain / inner.iter().product::<usize>() as f64).sqrt();
             Box::new(move |value| bound * value)
         }
