@@ -75,7 +75,7 @@ impl Conv2d {
 
     /// The layer that adds `shift` `[1, out, 1, 1]` too; not for training, gradients of the bias end here.
     pub(crate) fn shifted(&self, shift: Tensor<4>) -> Self {
-        let bias = self.bias.val();
+        let bias = ops::widen(self.bias.val(), &shift);
         let shift = shift.reshape([bias.dims()[0]]);
         Self { bias: Param::from_tensor(bias + shift), ..self.clone() }
     }

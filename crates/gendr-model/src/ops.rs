@@ -410,7 +410,7 @@ fn bias_or_zeros<const D: usize>(bias: Option<Tensor<1>>, weight: &Tensor<D>) ->
 }
 
 /// `parameter` in the number type of `like`.
-fn widen<const D: usize, const E: usize>(parameter: Tensor<D>, like: &Tensor<E>) -> Tensor<D> {
+pub(crate) fn widen<const D: usize, const E: usize>(parameter: Tensor<D>, like: &Tensor<E>) -> Tensor<D> {
     let dtype = like.dtype();
     if parameter.dtype() == dtype {
         parameter

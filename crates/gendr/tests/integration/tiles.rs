@@ -112,6 +112,7 @@ fn joined_tiles_of_a_model_that_sees_further_than_the_overlap_leave_no_grid() {
     check_joined(&restorer, 5.0 * BOUND);
 }
 
+/// Statistics of norms then come from four tiles, not from the picture; random weights show that (`docs/method.md`).
 #[test]
 fn little_memory_is_answered_with_joined_tiles() {
     let (_folder, restorer) = random(&pixels());
@@ -120,7 +121,7 @@ fn little_memory_is_answered_with_joined_tiles() {
     let [scarce, ample] = [&scarce, &plain()].map(|options| restore(&restorer, &picture, options));
     assert!(scarce.tiles > ample.tiles, "{} and {} tiles", scarce.tiles, ample.tiles);
     let mean = mean_difference(&scarce.picture.color, &ample.picture.color);
-    assert!(mean > 0.0 && mean < BOUND, "mean difference {mean}");
+    assert!(mean > 0.0 && mean < 5.0 * BOUND, "mean difference {mean}");
 }
 
 #[test]
