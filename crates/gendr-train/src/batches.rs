@@ -102,8 +102,14 @@ impl Pairs {
         self.batch(picks, device, |pick| turned(&self.high(pick.pair)?, pick.turn))
     }
 
-    /// What `picks` should become: `share` of the teacher's results, the rest sharp. `[n, 3, side, side]` in `[-1, 1]`.
-    pub(crate) fn targets(&self, picks: &[Pick], share: f64, device: &Device) -> Result<Tensor<4>> {
+    /// What `picks` should become: the teacher's share of its results, the rest sharp. `[n, 3, side, side]` in `[-1, 1]`.
+    pub(crate) fn targets(
+        &self,
+        picks: &[Pick],
+        teacher: Option<&TeacherConfig>,
+        device: &Device,
+    ) -> Result<Tensor<4>> {
+        let share = teacher.map_or(0.0, |teacher| teacher.share);
         self.batch(picks, device, |pick| {
             let mut target = self.high(pick.pair)?;
             if share > 0.0 {

@@ -1,9 +1,7 @@
 //! The network that becomes the restorer, and how its output is read.
 
-use super::{networks::Adapted, run::GENERATOR, step::observed};
-use crate::{
-    Error, LoraConfig, Result, base::ALIGNED, latent_space::LatentSpace, prompts::Prompts, trainer::Part,
-};
+use super::{networks::Adapted, run::GENERATOR};
+use crate::{Error, LoraConfig, Result, latent_space::LatentSpace, prompts::Prompts, trainer::Part};
 use burn::tensor::{Device, Tensor};
 use gendr_model::{Family, OneStep, PixOutput, StoredModel, Unet, UnetConfig};
 
@@ -55,16 +53,16 @@ impl Generator {
         Ok(Self { adapted: Adapted { name: GENERATOR, lora }, config, template, prompts, model, form })
     }
 
-    /// z_g of z_l, and the features that are aligned.
+    /// z_g of z_l.
     pub(super) fn generate(
         &self,
         unet: &Unet,
         prompts: Option<&Prompts>,
         low: &Tensor<4>,
-    ) -> Result<(Tensor<4>, Option<Tensor<4>>)> {
-        let (output, [aligned]) =
-            observed(unet, prompts, self.input(low), &[self.timestep()], false, [ALIGNED])?;
-        Ok((self.completed(low, output), aligned))
+    ) -> Result<Tensor<4>> {
+        let told = prompts.map(|prompts| prompts.batch(0, 1));
+        let conditioning = unet.condition(&[self.timestep()], told)?;
+        Ok(self.completed(low, unet.forward(self.input(low), &conditioning)))
     }
 
     /// The timestep that the UNet is told.

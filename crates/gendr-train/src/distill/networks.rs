@@ -5,7 +5,10 @@ use burn::{
     module::Module,
     tensor::{Device, Gradients, Tensor},
 };
-use gendr_model::{Conv2d, GroupNorm, Unet};
+use gendr_model::{Conv2d, GroupNorm, Pass, Unet};
+
+/// The layer of a UNet whose output a [`Head`] looks at.
+pub(super) const JUDGED: &str = "mid_block";
 
 /// How a UNet of the run is made from its part and the base model.
 #[derive(Clone, Debug)]
@@ -84,4 +87,35 @@ impl Head {
     pub(crate) fn forward(&self, feature: Tensor<4>) -> Tensor<4> {
         self.conv.forward(self.norm.forward_silu(feature))
     }
+
+    /// Logits of `x` from what `unet`, told `prompt`, makes of it; of its output where it has no middle block.
+    pub(crate) fn judge(
+        &self,
+        unet: &Unet,
+        prompt: Option<Tensor<3>>,
+        timesteps: &[f32],
+        x: Tensor<4>,
+    ) -> Result<Tensor<4>> {
+        let (output, judged) = observed(unet, prompt, timesteps, x, JUDGED)?;
+        Ok(self.forward(judged.unwrap_or(output)))
+    }
+}
+
+/// What `unet`, told `prompt`, makes of `x`, and the output of the layer called `layer`.
+pub(super) fn observed(
+    unet: &Unet,
+    prompt: Option<Tensor<3>>,
+    timesteps: &[f32],
+    x: Tensor<4>,
+    layer: &str,
+) -> Result<(Tensor<4>, Option<Tensor<4>>)> {
+    let conditioning = unet.condition(timesteps, prompt)?;
+    let mut found = None;
+    let mut observe = |name: &str, x: &Tensor<4>| {
+        if name == layer {
+            found = Some(x.clone());
+        }
+    };
+    let output = unet.forward_pass(x, &conditioning, &mut Pass::whole().observed(&mut observe));
+    Ok((output, found))
 }

@@ -201,7 +201,7 @@ impl Stage for Distill<'_> {
         let prompts = Prompts::of_model(&generator.model, &device)?;
         picture_scores(&self.validation, (run, self.state.step), |pick| {
             let latent = self.space.encode(self.validation.enlarged(&[pick], &device)?.autodiff()).inner();
-            let (latent, _) = generator.generate(&unet, prompts.as_ref(), &latent)?;
+            let latent = generator.generate(&unet, prompts.as_ref(), &latent)?;
             Ok(self.space.decode(latent.autodiff()))
         })
     }

@@ -2,7 +2,7 @@
 
 use super::{
     generator::Generator,
-    networks::Head,
+    networks::{Head, observed},
     run::{CRITIC, Distill, FAKE, GENERATOR, HEAD, PROJECTOR, REAL},
 };
 use crate::{
@@ -12,7 +12,6 @@ use crate::{
     cached_latents::{Latents, encode},
     denoising_loss, discriminator_loss,
     noise::{Stream, diffusion, draws},
-    prompts::Prompts,
     recompute,
     trainer::{Scores, State},
 };
@@ -21,10 +20,8 @@ use burn::{
     tensor::{Gradients, Tensor},
 };
 use gendr_degrade::Draws;
-use gendr_model::{Pass, Unet};
+use gendr_model::Unet;
 
-/// The layer whose output the discriminator looks at.
-pub(super) const JUDGED: &str = "mid_block";
 /// Timesteps that score networks learn at.
 const ALL_TIMESTEPS: [usize; 2] = [0, 1000];
 
@@ -57,27 +54,6 @@ pub(super) struct Look {
 pub(super) trait Add: FnMut(&str, &Tensor<1>) {}
 
 impl<F: FnMut(&str, &Tensor<1>)> Add for F {}
-
-/// What `unet` makes of `x` under the positive embedding, or the negative one, and the outputs of named layers.
-pub(super) fn observed<const N: usize>(
-    unet: &Unet,
-    prompts: Option<&Prompts>,
-    x: Tensor<4>,
-    timesteps: &[f32],
-    negative: bool,
-    layers: [&str; N],
-) -> Result<(Tensor<4>, [Option<Tensor<4>>; N])> {
-    let told = prompts.map(|prompts| prompts.batch(usize::from(negative), 1));
-    let conditioning = unet.condition(timesteps, told)?;
-    let mut found = [const { None }; N];
-    let mut observe = |name: &str, x: &Tensor<4>| {
-        if let Some(place) = layers.iter().position(|layer| *layer == name) {
-            found[place] = Some(x.clone());
-        }
-    };
-    let output = unet.forward_pass(x, &conditioning, &mut Pass::whole().observed(&mut observe));
-    Ok((output, found))
-}
 
 impl Look {
     pub(super) fn noisy(&self, latent: Tensor<4>) -> Tensor<4> {
@@ -149,10 +125,7 @@ impl Distill<'_> {
         };
         let target = match &self.config.anchor {
             None => None,
-            Some(anchor) => {
-                let share = anchor.teacher.as_ref().map_or(0.0, |teacher| teacher.share);
-                Some(self.pairs.targets(picks, share, &self.device)?)
-            }
+            Some(anchor) => Some(self.pairs.targets(picks, anchor.teacher.as_ref(), &self.device)?),
         };
         let look = |draws: &mut Draws, range| {
             let (timesteps, noise) = diffusion(draws, range, sharp.dims(), &self.device);
@@ -170,7 +143,7 @@ impl Distill<'_> {
     /// Features of the base model for clean latents: to align with where the space has no encoder.
     fn own_features(&self, sharp: &Tensor<4>) -> Result<Option<Tensor<4>>> {
         let base = self.base.clone().no_grad();
-        let (_, [aligned]) = observed(&base, self.prompts.as_ref(), sharp.clone(), &[0.0], false, [ALIGNED])?;
+        let (_, aligned) = observed(&base, self.told(false), &[0.0], sharp.clone(), ALIGNED)?;
         Ok(aligned.map(Tensor::detach))
     }
 
@@ -183,14 +156,12 @@ impl Distill<'_> {
     fn generated(&self, state: &mut State, batch: &Batch) -> Result<Tensor<4>> {
         let Generator { adapted, template, prompts, .. } = &self.generator;
         let unet = adapted.load(state.part(GENERATOR)?, template, &self.device)?.fixed;
-        Ok(self.generator.generate(&unet, prompts.as_ref(), &batch.low)?.0.detach())
+        Ok(self.generator.generate(&unet, prompts.as_ref(), &batch.low)?.detach())
     }
 
     /// Logits of noisy latents from features of `real`, a score network that is not tracked.
     fn judge(&self, head: &Head, real: &Unet, look: &Look, latent: Tensor<4>) -> Result<Tensor<4>> {
-        let (noisy, prompts) = (look.noisy(latent), self.prompts.as_ref());
-        let (noise, [judged]) = observed(real, prompts, noisy, &look.timesteps, false, [JUDGED])?;
-        Ok(head.forward(judged.unwrap_or(noise)))
+        head.judge(real, self.told(false), &look.timesteps, look.noisy(latent))
     }
 
     /// phi as the generator sees it: fixed.

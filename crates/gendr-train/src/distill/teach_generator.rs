@@ -2,9 +2,9 @@
 
 use super::{
     ScoreTerms,
-    networks::Head,
+    networks::{Head, JUDGED},
     run::{CRITIC, Distill, FAKE, GENERATOR, HEAD, PROJECTOR},
-    step::{Add, Batch, JUDGED, Look},
+    step::{Add, Batch, Look},
 };
 use crate::{
     Result, alignment_loss,

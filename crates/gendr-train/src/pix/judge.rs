@@ -2,10 +2,7 @@
 
 use crate::{Result, distill::Head};
 use burn::tensor::Tensor;
-use gendr_model::{Pass, Unet, ops};
-
-/// The layer whose output the head looks at.
-const JUDGED: &str = "mid_block";
+use gendr_model::{Unet, ops};
 
 /// A fixed UNet and what it is told.
 #[derive(Clone, Debug)]
@@ -24,14 +21,6 @@ impl Judge {
             Some(patch) => ops::pixel_unshuffle(x, patch),
             None => x,
         };
-        let conditioning = self.unet.condition(&[self.timestep], self.prompt.clone())?;
-        let mut feature = None;
-        let mut observe = |name: &str, x: &Tensor<4>| {
-            if name == JUDGED {
-                feature = Some(x.clone());
-            }
-        };
-        let output = self.unet.forward_pass(x, &conditioning, &mut Pass::whole().observed(&mut observe));
-        Ok(head.forward(feature.unwrap_or(output)))
+        head.judge(&self.unet, self.prompt.clone(), &[self.timestep], x)
     }
 }

@@ -88,12 +88,11 @@ impl Stage for Regress<'_> {
         let count = training.batch * training.accumulation;
         let picks = picks(self.config.seed, self.state.step, count, &self.pairs);
         let share = 1.0 / training.accumulation as f64;
-        let taught = self.config.teacher.as_ref().map_or(0.0, |teacher| teacher.share);
         let student = self.state.part(STUDENT)?.load(self.template.clone())?;
         let mut value = 0.0;
         for picks in picks.chunks(training.batch) {
             let enlarged = self.pairs.enlarged(picks, &self.device)?;
-            let target = self.pairs.targets(picks, taught, &self.device)?;
+            let target = self.pairs.targets(picks, self.config.teacher.as_ref(), &self.device)?;
             let output = student.restore(model, enlarged)?;
             let loss = loss(&self.config.loss, model.factor(), &to_unit(output), &to_unit(target));
             value += share * f64::from(loss.clone().into_scalar::<f32>());
