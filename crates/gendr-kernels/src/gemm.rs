@@ -134,26 +134,32 @@ impl Block {
         width: usize,
     ) {
         let mut sums = [[s.zero(); N]; R];
-        // Rows that a block lacks repeat its last one and are not stored.
-        let mut offsets = [0; R];
-        for (r, offset) in offsets.iter_mut().enumerate() {
-            *offset = if PACKED { r / QUAD * QUAD * stride + r % QUAD } else { r.min(rows - 1) * stride };
-        }
         // SAFETY: `left` and `right` hold `depth` steps; only `rows` rows of `width` floats of `out` are touched.
         unsafe {
-            for _ in 0..self.depth {
-                let mut b = [s.zero(); N];
-                for (n, b) in b.iter_mut().enumerate() {
-                    *b = s.load(right.add(n * S::LANES));
+            if R == QUAD && N == 3 && (PACKED || rows == R) {
+                let strides = if PACKED { [1, QUAD] } else { [stride, 1] };
+                s.multiply_quad(self.depth, left, strides, right, sums.as_flattened_mut());
+            } else {
+                // Rows that a block lacks repeat its last one and are not stored.
+                let mut offsets = [0; R];
+                for (r, offset) in offsets.iter_mut().enumerate() {
+                    *offset =
+                        if PACKED { r / QUAD * QUAD * stride + r % QUAD } else { r.min(rows - 1) * stride };
                 }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let a = s.splat(*left.add(offsets[r]));
-                    for (sum, b) in sums.iter_mut().zip(b) {
-                        *sum = s.mul_add(a, b, *sum);
+                for _ in 0..self.depth {
+                    let mut b = [s.zero(); N];
+                    for (n, b) in b.iter_mut().enumerate() {
+                        *b = s.load(right.add(n * S::LANES));
                     }
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let a = s.splat(*left.add(offsets[r]));
+                        for (sum, b) in sums.iter_mut().zip(b) {
+                            *sum = s.mul_add(a, b, *sum);
+                        }
+                    }
+                    left = left.add(if PACKED { QUAD } else { 1 });
+                    right = right.add(N * S::LANES);
                 }
-                left = left.add(if PACKED { QUAD } else { 1 });
-                right = right.add(N * S::LANES);
             }
             if rows == R && width == N * S::LANES {
                 for (r, sums) in sums.iter().enumerate() {

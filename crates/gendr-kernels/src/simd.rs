@@ -251,6 +251,33 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `LANES` rows of `LANES` floats are readable at `from` and writable at `to`, `from_stride` and `to_stride` floats apart.
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 
+    /// Adds the product of four rows and three vectors of columns to `sums`, three vectors a row: the left float of a row and a
+    /// step of the depth lies `row * strides[0] + step * strides[1]` floats after `left`, the vectors of a step follow those of
+    /// the step before.
+    ///
+    /// # Safety
+    /// All those floats are readable, and `sums` has twelve vectors.
+    #[inline(always)]
+    unsafe fn multiply_quad(
+        self,
+        depth: usize,
+        left: *const f32,
+        strides: [usize; 2],
+        right: *const f32,
+        sums: &mut [Self::V],
+    ) {
+        for step in 0..depth {
+            // SAFETY: the caller's promise.
+            let b: [Self::V; 3] =
+                std::array::from_fn(|n| unsafe { self.load(right.add((3 * step + n) * Self::LANES)) });
+            for (r, sums) in sums.chunks_exact_mut(3).enumerate() {
+                // SAFETY: the caller's promise.
+                let a = self.splat(unsafe { *left.add(r * strides[0] + step * strides[1]) });
+                sums.iter_mut().zip(b).for_each(|(sum, b)| *sum = self.mul_add(a, b, *sum));
+            }
+        }
+    }
+
     /// All lanes zero.
     #[inline(always)]
     fn zero(self) -> Self::V {

@@ -12,6 +12,7 @@ use crate::{
 use burn::tensor::{Device, Tensor, TensorData};
 use gendr_degrade::Draws;
 use gendr_image::{Planes, upscale};
+use rayon::prelude::*;
 
 /// What the pairs of a step and their turns are drawn from.
 const BATCH_STREAM: u64 = 0x6261_7463;
@@ -126,13 +127,11 @@ impl Pairs {
         &self,
         picks: &[Pick],
         device: &Device,
-        picture: impl Fn(Pick) -> Result<Planes>,
+        picture: impl Fn(Pick) -> Result<Planes> + Sync,
     ) -> Result<Tensor<4>> {
         let side = self.high_side;
-        let mut values = Vec::with_capacity(picks.len() * 3 * side * side);
-        for &pick in picks {
-            values.extend(picture(pick)?.data().iter().map(|value| value * 2.0 - 1.0));
-        }
+        let pictures: Vec<Planes> = picks.par_iter().map(|&pick| picture(pick)).collect::<Result<_>>()?;
+        let values = pictures.iter().flat_map(Planes::data).map(|value| value * 2.0 - 1.0).collect::<Vec<_>>();
         Ok(Tensor::from_data(TensorData::new(values, [picks.len(), 3, side, side]), device))
     }
 }
