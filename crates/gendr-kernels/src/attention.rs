@@ -11,7 +11,7 @@ mod softmax;
 mod tests;
 
 use crate::{
-    gemm::{Block, LeftLayout},
+    gemm::{Block, DEPTH, LeftLayout},
     scratch::{SharedMut, with_scratch},
     simd::Level,
 };
@@ -152,19 +152,21 @@ impl Forward<'_> {
             sums.fill(0.0);
             for key in (0..shape.keys).step_by(KEYS) {
                 let count = (shape.keys - key).min(KEYS);
-                self.level.run(Block {
-                    rows,
-                    columns: count,
-                    depth: size,
-                    left: self.query[at..].as_ptr(),
-                    left_layout: LeftLayout::Rows(width),
-                    right: keys[key * size..].as_ptr(),
-                    right_depth: size,
-                    right_from: 0,
-                    out: scores.as_mut_ptr(),
-                    out_stride: KEYS,
-                    accumulate: false,
-                });
+                for step in (0..size).step_by(DEPTH) {
+                    self.level.run(Block {
+                        rows,
+                        columns: count,
+                        depth: (size - step).min(DEPTH),
+                        left: self.query[at + step..].as_ptr(),
+                        left_layout: LeftLayout::Rows(width),
+                        right: keys[key * size..].as_ptr(),
+                        right_depth: size,
+                        right_from: step,
+                        out: scores.as_mut_ptr(),
+                        out_stride: KEYS,
+                        accumulate: step > 0,
+                    });
+                }
                 self.level.run(SoftmaxBlock {
                     scores,
                     count,

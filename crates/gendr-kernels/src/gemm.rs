@@ -4,7 +4,10 @@
 //! of columns (`[panel][depth][3 * LANES]`, the last panel as many whole vectors as it needs). One step of the inner loop
 //! multiplies a broadcast left float with up to three vectors of the right panel.
 
-use crate::simd::{Kernel, Level, Simd};
+use crate::{
+    simd::{Kernel, Level, Simd},
+    winograd::{clear, copy},
+};
 
 /// Rows that are packed at once: the longest vector, so that they can be transformed with one row a lane.
 pub(crate) const ROWS: usize = 16;
@@ -258,9 +261,12 @@ impl Kernel for PackRightPanel<'_> {
         let width = columns.next_multiple_of(S::LANES);
         if view.column_stride == 1 {
             for (step, to) in panel.chunks_exact_mut(width).enumerate().take(depth) {
-                let from = step * view.row_stride + column;
-                to[..columns].copy_from_slice(&view.data[from..from + columns]);
-                to[columns..].fill(0.0);
+                let from = &view.data[step * view.row_stride + column..][..columns];
+                // SAFETY: the row of the panel and of the matrix were just cut to these lengths.
+                unsafe {
+                    copy(s, from.as_ptr(), to.as_mut_ptr(), columns);
+                    clear(s, to.as_mut_ptr().add(columns), width - columns);
+                }
             }
             return;
         }

@@ -16,8 +16,10 @@ mod tests;
 
 /// Result rows that one job computes, at most.
 const JOB_ROWS: usize = 512;
-/// Result columns that one job computes: whole panels at every level.
+/// Result columns that one job computes, at most; a quarter of it is whole panels at every level.
 const JOB_COLUMNS: usize = 192;
+/// Jobs a thread, so that no thread waits long for the others.
+const JOBS_A_THREAD: usize = 6;
 
 /// Products of matrices, each `[rows, depth]` by `[depth, columns]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,15 +282,21 @@ struct Jobs {
     rows: usize,
     columns: usize,
     rows_each: usize,
+    columns_each: usize,
     column_parts: usize,
 }
 
 impl Jobs {
+    /// A job packs its columns of the right matrix anew, so that rows are parted last.
     fn new(rows: usize, columns: usize) -> Self {
-        let column_parts = columns.div_ceil(JOB_COLUMNS);
-        // Sixteen jobs or more where the rows allow it, none below 64 rows.
-        let rows_each = rows.div_ceil(16usize.div_ceil(column_parts)).next_multiple_of(8).clamp(64, JOB_ROWS);
-        Self { rows, columns, rows_each, column_parts }
+        let wanted = JOBS_A_THREAD * rayon::current_num_threads();
+        let row_parts = rows.div_ceil(JOB_ROWS);
+        let fitting = columns.div_ceil(wanted.div_ceil(row_parts)).next_multiple_of(JOB_COLUMNS / 4);
+        let columns_each = fitting.min(JOB_COLUMNS);
+        let column_parts = columns.div_ceil(columns_each);
+        let row_parts = row_parts.max(wanted.div_ceil(column_parts));
+        let rows_each = rows.div_ceil(row_parts).next_multiple_of(8).clamp(64, JOB_ROWS);
+        Self { rows, columns, rows_each, columns_each, column_parts }
     }
 
     fn count(&self) -> usize {
@@ -296,8 +304,9 @@ impl Jobs {
     }
 
     fn part(&self, job: usize) -> (Range<usize>, Range<usize>) {
-        let (row, column) = (job / self.column_parts * self.rows_each, job % self.column_parts * JOB_COLUMNS);
-        (row..(row + self.rows_each).min(self.rows), column..(column + JOB_COLUMNS).min(self.columns))
+        let (row, column) =
+            (job / self.column_parts * self.rows_each, job % self.column_parts * self.columns_each);
+        (row..(row + self.rows_each).min(self.rows), column..(column + self.columns_each).min(self.columns))
     }
 }
 

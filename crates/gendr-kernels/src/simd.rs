@@ -278,6 +278,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         }
     }
 
+    /// Asks for the cache line at `at`, which may be any address.
+    #[inline(always)]
+    fn prefetch(self, _at: *const f32) {}
+
     /// All lanes zero.
     #[inline(always)]
     fn zero(self) -> Self::V {
