@@ -4,7 +4,8 @@
     python tools/compare_metric_speed.py OUTPUT REFERENCE [--threads 1] [--runs 5] [--rounds 3]
 
 OUTPUT and REFERENCE hold pictures of the same names. Needs pyiqa, scikit-image, torch and Pillow. Pictures are decoded beforehand,
-or each time with --files: by Pillow there, by gendr-image here. Every program scores all pairs RUNS times a round, rounds take turns, and the least time counts for each.
+or each time with --files: by Pillow there, by gendr-image here. In memory every program has them in the form it computes on: pyiqa
+float tensors, scikit-image bytes, gendr-metrics float planes, and bytes for psnr-bytes. Every program scores all pairs RUNS times a round, rounds take turns, and the least time counts for each.
 """
 import argparse
 import json
@@ -20,7 +21,7 @@ ARGUMENTS.add_argument("reference")
 ARGUMENTS.add_argument("--threads", type=int, default=1)
 ARGUMENTS.add_argument("--runs", type=int, default=5)
 ARGUMENTS.add_argument("--rounds", type=int, default=3)
-ARGUMENTS.add_argument("--metrics", default="psnr,ssim,ssim-y,ms-ssim,niqe")
+ARGUMENTS.add_argument("--metrics", default="psnr-bytes,psnr,ssim,ssim-y,ms-ssim,niqe")
 ARGUMENTS.add_argument("--files", action="store_true")
 ARGUMENTS.add_argument("--program", default="target/release/examples/speed")
 o = ARGUMENTS.parse_args()
@@ -70,9 +71,12 @@ def pristine_model():
 
 psnr, ssim_y, ms_ssim_y, niqe = PSNR(), SSIM(), MS_SSIM(), NIQE(pretrained_model_path=pristine_model())
 GAUSSIAN = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255)
+PSNR_PEERS = [
+    ("pyiqa", lambda x, y: float(psnr(x, y))),
+    ("scikit-image", lambda a, b: peak_signal_noise_ratio(b, a, data_range=255)),
+]
 PEERS = [
-    ("psnr", "pyiqa", lambda x, y: float(psnr(x, y))),
-    ("psnr", "scikit-image", lambda a, b: peak_signal_noise_ratio(b, a, data_range=255)),
+    *[(metric, *peer) for metric in ("psnr-bytes", "psnr") for peer in PSNR_PEERS],
     ("ssim", "scikit-image", lambda a, b: structural_similarity(b, a, channel_axis=2, **GAUSSIAN)),
     ("ssim-y", "pyiqa", lambda x, y: float(ssim_y(x, y))),
     ("ms-ssim", "pyiqa", lambda x, y: float(ms_ssim_y(x, y))),
@@ -97,10 +101,10 @@ def peer(name, function):
 
 
 print(f"{len(names)} pairs from {'files' if o.files else 'memory'}, {o.threads} threads, least of {o.rounds} x {o.runs} runs")
-print("metric    peer          peer ms   ours ms   ratio   peer score  our score")
+print("metric     peer          peer ms   ours ms   ratio   peer score  our score")
 for metric, name, function in PEERS:
-    if metric not in o.metrics.split(","):
+    if metric not in o.metrics.split(",") or (o.files and metric == "psnr-bytes"):
         continue
     rounds = [(peer(name, function), ours(metric)) for _ in range(o.rounds)]
     (theirs, their_score), (own, own_score) = min(r[0] for r in rounds), min(r[1] for r in rounds)
-    print(f"{metric:<9} {name:<12} {theirs * 1e3:8.3f}  {own * 1e3:8.3f}  {theirs / own:6.1f}  {their_score:10.4f} {own_score:10.4f}")
+    print(f"{metric:<10} {name:<12} {theirs * 1e3:8.3f}  {own * 1e3:8.3f}  {theirs / own:6.1f}  {their_score:10.4f} {own_score:10.4f}")

@@ -8,7 +8,23 @@
 use std::{env, error::Error, path::Path, time::Instant};
 
 use gendr_image::{Limits, Planes, read};
-use gendr_metrics::{Luma, Niqe, NiqeModel, Pair, Ssim, ms_ssim, pair_by_name, psnr};
+use gendr_kernels::LargeBlockAllocator;
+use gendr_metrics::{Luma, Niqe, NiqeModel, Pair, Ssim, ms_ssim, pair_by_name, psnr, psnr_of_bytes};
+
+/// As in the command.
+#[global_allocator]
+static ALLOCATOR: LargeBlockAllocator = LargeBlockAllocator::new();
+
+/// A pair: output and reference.
+struct Loaded {
+    planes: [Planes; 2],
+    /// The samples of a metric that takes bytes.
+    bytes: [Vec<u8>; 2],
+}
+
+fn bytes(picture: &Planes) -> Vec<u8> {
+    picture.data().iter().map(|value| (value * 255.0).round() as u8).collect()
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().collect();
@@ -16,17 +32,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("give METRIC, memory or files, RUNS, OUTPUT and REFERENCE".into());
     };
     let color = |path: &Path| Ok::<_, gendr_image::Error>(read(path, &Limits::default())?.color);
-    let load = |pair: &Pair| -> Result<[Planes; 2], gendr_image::Error> {
+    let load = |pair: &Pair| -> Result<Loaded, gendr_image::Error> {
         let reference = pair.reference.as_deref().unwrap_or(&pair.output);
-        Ok([color(&pair.output)?, color(reference)?])
+        let planes = [color(&pair.output)?, color(reference)?];
+        let bytes = if metric == "psnr-bytes" { planes.each_ref().map(bytes) } else { Default::default() };
+        Ok(Loaded { planes, bytes })
     };
     let pairs = pair_by_name(Path::new(output), Some(Path::new(reference)), None)?.pairs;
-    let loaded: Vec<[Planes; 2]> = match from.as_str() {
+    let loaded: Vec<Loaded> = match from.as_str() {
         "memory" => pairs.iter().map(load).collect::<Result<_, _>>()?,
         _ => Vec::new(),
     };
     let niqe = Niqe::new(NiqeModel::published(), Luma::FullRange);
-    let score = |[output, reference]: &[Planes; 2]| match metric.as_str() {
+    let score = |Loaded { planes: [output, reference], bytes }: &Loaded| match metric.as_str() {
+        "psnr-bytes" => psnr_of_bytes(&bytes[0], &bytes[1]),
         "psnr" => psnr(output, reference),
         "ssim" => Ssim::RGB.score(output, reference),
         "ssim-y" => Ssim::FULL_RANGE_Y.score(output, reference),

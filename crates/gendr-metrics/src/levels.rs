@@ -48,19 +48,6 @@ impl Levels {
         Ok(Self { width: picture.width(), height: picture.height(), data })
     }
 
-    /// One channel of a picture.
-    pub(crate) fn channel(picture: &Planes, channel: usize) -> Result<Self> {
-        check_picture(picture)?;
-        let source = picture.plane(channel);
-        let mut data = vec![0.0; source.len()];
-        data.par_chunks_mut(CHUNK).zip(source.par_chunks(CHUNK)).for_each(|(output, source)| {
-            for (value, &sample) in output.iter_mut().zip(source) {
-                *value = level(sample);
-            }
-        });
-        Ok(Self { width: picture.width(), height: picture.height(), data })
-    }
-
     /// Rounds every value to the nearest whole number, halves to even.
     pub(crate) fn rounded(mut self) -> Self {
         for value in &mut self.data {

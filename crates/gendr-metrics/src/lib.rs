@@ -46,7 +46,7 @@ pub use levels::{Luma, crop_border};
 pub use metric::{Direction, Metric, MetricInfo, Needs, SetMetric, built_in_metric, built_in_metrics};
 pub use niqe::{Niqe, NiqeModel};
 pub use pairing::{Pair, Pairing, pair_by_name};
-pub use psnr::{PSNR_CEILING, low_resolution_psnr, psnr, psnr_y};
+pub use psnr::{PSNR_CEILING, low_resolution_psnr, psnr, psnr_of_bytes, psnr_y};
 pub use report::{ReportMethod, ReportOptions, write_report};
 pub use sample::Sample;
 pub use scores::Scores;

@@ -218,7 +218,7 @@ static PLAIN: [Plain; 13] = [
         },
         score: |sample| {
             let [output, reference] = [sample.output_luma()?, sample.reference_luma()?];
-            Ssim::Y.score_levels(output.clone().rounded(), reference.clone().rounded())
+            Ssim::Y.score_levels(output, reference)
         },
     },
     Plain {

@@ -1,8 +1,7 @@
 //! Peak signal-to-noise ratio.
 
-use gendr_image::{Planes, Resampling, Result, resize};
+use gendr_image::{Error, Planes, Resampling, Result, resize};
 use gendr_kernels::{PlainLoops, vectorized};
-use rayon::prelude::*;
 
 use crate::levels::{CHUNK, Levels, Luma, check_pair, check_shapes};
 
@@ -22,6 +21,22 @@ pub fn psnr(output: &Planes, reference: &Planes) -> Result<f64> {
         check_pair(output, reference)?;
     }
     Ok(decibels(error * 255.0 * 255.0))
+}
+
+/// [`psnr()`] of 8-bit samples in any order that both have in common, without a step through floating point.
+///
+/// In dB, higher is better, at most [`PSNR_CEILING`].
+///
+/// # Errors
+/// Where the lengths differ or there is no sample.
+pub fn psnr_of_bytes(output: &[u8], reference: &[u8]) -> Result<f64> {
+    if output.len() != reference.len() || output.is_empty() {
+        let (output, reference) = (output.len(), reference.len());
+        return Err(Error::argument(format!("{output} samples cannot be compared with {reference}")));
+    }
+    let parts = output.chunks(CHUNK).zip(reference.chunks(CHUNK));
+    let sum: u64 = parts.map(|(a, b)| vectorized(SquaredByteDifferences { a, b })).sum();
+    Ok(decibels(sum as f64 / output.len() as f64))
 }
 
 /// PSNR of [`Luma::StudioRange`] with a peak of 255, the "PSNR-Y" of the super-resolution literature. Y is not rounded.
@@ -45,7 +60,7 @@ pub fn psnr_y(output: &Planes, reference: &Planes) -> Result<f64> {
 /// As [`psnr`], and where the output is smaller than the input.
 pub fn low_resolution_psnr(output: &Planes, input: &Planes) -> Result<f64> {
     if output.width() < input.width() || output.height() < input.height() {
-        return Err(gendr_image::Error::argument(format!(
+        return Err(Error::argument(format!(
             "the output, {}x{}, is smaller than the input, {}x{}",
             output.width(),
             output.height(),
@@ -64,14 +79,10 @@ fn decibels(mean_squared_error: f64) -> f64 {
     (10.0 * (255.0 * 255.0 / mean_squared_error).log10()).min(PSNR_CEILING)
 }
 
-fn mean_squared_difference<T: Copy + Into<f64> + Sync>(a: &[T], b: &[T]) -> f64 {
-    let sums: Vec<f64> =
-        a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK)).map(|(a, b)| sum_of_squared_differences(a, b)).collect();
-    sums.iter().sum::<f64>() / a.len() as f64
-}
-
-fn sum_of_squared_differences<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
-    vectorized(SquaredDifferences { a, b })
+/// On one thread: several would wait for the same memory, and longer for each other.
+fn mean_squared_difference<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
+    let parts = a.chunks(CHUNK).zip(b.chunks(CHUNK));
+    parts.map(|(a, b)| vectorized(SquaredDifferences { a, b })).sum::<f64>() / a.len() as f64
 }
 
 struct SquaredDifferences<'a, T> {
@@ -102,9 +113,50 @@ impl<T: Copy + Into<f64>> PlainLoops for SquaredDifferences<'_, T> {
     }
 }
 
+/// Of at most [`CHUNK`] bytes each, so that 32 bits hold a running sum.
+struct SquaredByteDifferences<'a> {
+    a: &'a [u8],
+    b: &'a [u8],
+}
+
+impl PlainLoops for SquaredByteDifferences<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run(self) -> u64 {
+        let square = |a: u8, b: u8| {
+            let difference = u16::from(a.abs_diff(b)); // 16 bits wide: sums of products of these are one instruction
+            u32::from(difference) * u32::from(difference)
+        };
+        u64::from(self.a.iter().zip(self.b).map(|(&a, &b)| square(a, b)).sum::<u32>())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_score_as_the_picture_they_make() {
+        let mut state = 1_u32;
+        let mut random = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        for (width, height) in [(1, 1), (7, 5), (40, 33), (211, 97)] {
+            let [output, reference] =
+                [0; 2].map(|_| (0..3 * width * height).map(|_| random()).collect::<Vec<u8>>());
+            let picture = |bytes: &[u8]| {
+                let data = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+                Planes::from_vec(3, height, width, data).unwrap()
+            };
+            let wanted = psnr(&picture(&output), &picture(&reference)).unwrap();
+            assert!((psnr_of_bytes(&output, &reference).unwrap() - wanted).abs() < 1e-5);
+            assert_eq!(psnr_of_bytes(&output, &output).unwrap(), PSNR_CEILING);
+        }
+        assert_eq!(psnr_of_bytes(&[0; 100_000], &[255; 100_000]).unwrap(), 0.0);
+        assert!(psnr_of_bytes(&[], &[]).is_err() && psnr_of_bytes(&[1], &[1, 2]).is_err());
+    }
 
     #[test]
     fn a_known_error_gives_the_known_figure() {

@@ -5,7 +5,7 @@ use gendr_kernels::{PlainLoops, vectorized};
 use rayon::prelude::*;
 
 use crate::{
-    levels::{Levels, Luma, check_pair},
+    levels::{CHUNK, Levels, Luma, check_pair, level, whole},
     window::{across_rows, along_row, gaussian},
 };
 
@@ -44,23 +44,28 @@ impl Ssim {
     /// under 11 pixels.
     pub fn score(self, output: &Planes, reference: &Planes) -> Result<f64> {
         check_pair(output, reference)?;
-        let compare = |plane: &dyn Fn(&Planes) -> Result<Levels>| {
-            let [a, b] = [plane(output)?, plane(reference)?];
-            if self.rounded { self.score_levels(a.rounded(), b.rounded()) } else { self.score_levels(a, b) }
+        let Some(luma) = self.luma else {
+            let channels = output.channels();
+            let scores = (0..channels).map(|channel| self.score_channel(output, reference, channel));
+            return Ok(scores.sum::<Result<f64>>()? / channels as f64);
         };
-        match self.luma {
-            Some(luma) => compare(&|picture| Levels::luma(picture, luma)),
-            None => {
-                let channels = output.channels();
-                let scores =
-                    (0..channels).map(|channel| compare(&|picture| Levels::channel(picture, channel)));
-                Ok(scores.sum::<Result<f64>>()? / channels as f64)
-            }
-        }
+        let [a, b] = [Levels::luma(output, luma)?, Levels::luma(reference, luma)?];
+        self.score_levels(&a, &b)
     }
 
-    pub(crate) fn score_levels(self, output: Levels, reference: Levels) -> Result<f64> {
-        Ok(SumAndDifference::new(output, reference).similarity(self.clipped)?.full)
+    fn score_channel(self, output: &Planes, reference: &Planes, channel: usize) -> Result<f64> {
+        let level = |sample: f32| {
+            let level = level(sample);
+            if self.rounded { whole(level) } else { level }
+        };
+        let (a, b) = (output.plane(channel), reference.plane(channel));
+        Ok(SumAndDifference::new(output.width(), a, b, level).similarity(self.clipped)?.full)
+    }
+
+    pub(crate) fn score_levels(self, output: &Levels, reference: &Levels) -> Result<f64> {
+        let level = |level: f64| if self.rounded { whole(level) } else { level };
+        let pair = SumAndDifference::new(output.width, &output.data, &reference.data, level);
+        Ok(pair.similarity(self.clipped)?.full)
     }
 }
 
@@ -74,11 +79,11 @@ impl Ssim {
 /// As [`Ssim::score`]; sides must be at least 161 pixels, so that a window fits at the coarsest scale.
 pub fn ms_ssim(output: &Planes, reference: &Planes) -> Result<f64> {
     check_pair(output, reference)?;
-    let luma = |picture| Ok::<_, Error>(Levels::luma(picture, Luma::FullRange)?.rounded());
-    let mut scale = SumAndDifference::new(luma(output)?, luma(reference)?);
+    let [a, b] = [Levels::luma(output, Luma::FullRange)?, Levels::luma(reference, Luma::FullRange)?];
+    let mut scale = SumAndDifference::new(a.width, &a.data, &b.data, whole);
     let coarsest = |side: usize| (1..SCALE_WEIGHTS.len()).fold(side, |side, _| side.div_ceil(2));
-    if coarsest(scale.sum.width.min(scale.sum.height)) < WINDOW {
-        return Err(too_small("MS-SSIM", 161, &scale.sum));
+    if coarsest(scale.width.min(scale.height())) < WINDOW {
+        return Err(too_small("MS-SSIM", 161, &scale));
     }
     let mut product = 1.0;
     for (level, weight) in SCALE_WEIGHTS.into_iter().enumerate() {
@@ -86,7 +91,7 @@ pub fn ms_ssim(output: &Planes, reference: &Planes) -> Result<f64> {
         let last = level + 1 == SCALE_WEIGHTS.len();
         product *= if last { similarity.full } else { similarity.contrast_structure }.powf(weight);
         if !last {
-            scale = SumAndDifference { sum: halved(&scale.sum), difference: halved(&scale.difference) };
+            scale = scale.halved();
         }
     }
     Ok(product)
@@ -101,28 +106,35 @@ struct Similarity {
 /// `a + b` and `a - b`. From their local means and second moments all of SSIM follows with four filterings instead of
 /// five, and equal pictures score exactly 1.
 struct SumAndDifference {
-    sum: Levels,
-    difference: Levels,
+    width: usize,
+    sum: Vec<f64>,
+    difference: Vec<f64>,
 }
 
 impl SumAndDifference {
-    fn new(mut a: Levels, mut b: Levels) -> Self {
-        for (a, b) in a.data.iter_mut().zip(&mut b.data) {
-            (*a, *b) = (*a + *b, *a - *b);
-        }
-        Self { sum: a, difference: b }
+    /// Of two planes with rows of `width` values, which `level` takes to the 8-bit scale.
+    fn new<T: Copy + Sync>(width: usize, a: &[T], b: &[T], level: impl Fn(T) -> f64 + Copy + Sync) -> Self {
+        let (mut sum, mut difference) = (vec![0.0; a.len()], vec![0.0; a.len()]);
+        let parts = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK));
+        let results = sum.par_chunks_mut(CHUNK).zip(difference.par_chunks_mut(CHUNK));
+        parts.zip(results).for_each(|((a, b), (sum, difference))| {
+            vectorized(Join { a, b, level, sum, difference });
+        });
+        Self { width, sum, difference }
+    }
+
+    fn height(&self) -> usize {
+        self.sum.len() / self.width
     }
 
     fn similarity(&self, clipped: bool) -> Result<Similarity> {
-        let (width, height) = (self.sum.width, self.sum.height);
-        if width < WINDOW || height < WINDOW {
-            return Err(too_small("SSIM", WINDOW, &self.sum));
+        if self.width < WINDOW || self.height() < WINDOW {
+            return Err(too_small("SSIM", WINDOW, self));
         }
-        let taps = gaussian(RADIUS, 1.5);
-        let (columns, rows) = (width + 1 - WINDOW, height + 1 - WINDOW);
+        let (columns, rows) = (self.width + 1 - WINDOW, self.height() + 1 - WINDOW);
         let sums: Vec<Similarity> = (0..rows)
             .into_par_iter()
-            .map_init(|| RowFilter::new(width, columns), |filter, y| filter.row(self, &taps, y, clipped))
+            .map_init(|| RowFilter::new(self.width, columns), |filter, y| filter.row(self, y, clipped))
             .collect();
         let count = (columns * rows) as f64;
         Ok(Similarity {
@@ -130,10 +142,38 @@ impl SumAndDifference {
             contrast_structure: sums.iter().map(|row| row.contrast_structure).sum::<f64>() / count,
         })
     }
+
+    fn halved(&self) -> Self {
+        let half = |plane: &[f64]| halved(plane, self.width, self.height());
+        Self { width: self.width.div_ceil(2), sum: half(&self.sum), difference: half(&self.difference) }
+    }
+}
+
+/// The loops of [`SumAndDifference::new`].
+struct Join<'a, T, L> {
+    a: &'a [T],
+    b: &'a [T],
+    level: L,
+    sum: &'a mut [f64],
+    difference: &'a mut [f64],
+}
+
+impl<T: Copy, L: Fn(T) -> f64> PlainLoops for Join<'_, T, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let results = self.sum.iter_mut().zip(self.difference);
+        for ((&a, &b), (sum, difference)) in self.a.iter().zip(self.b).zip(results) {
+            let (a, b) = ((self.level)(a), (self.level)(b));
+            (*sum, *difference) = (a + b, a - b);
+        }
+    }
 }
 
 /// Room for one row of windows.
 struct RowFilter {
+    taps: Vec<f64>,
     flat: Vec<f64>,
     /// Local mean of the sum, of the difference, and of the square of each.
     moments: [Vec<f64>; 4],
@@ -141,20 +181,25 @@ struct RowFilter {
 
 impl RowFilter {
     fn new(width: usize, columns: usize) -> Self {
-        Self { flat: vec![0.0; width], moments: [0; 4].map(|_| vec![0.0; columns]) }
+        Self {
+            taps: gaussian(RADIUS, 1.5),
+            flat: vec![0.0; width],
+            moments: [0; 4].map(|_| vec![0.0; columns]),
+        }
     }
 
     /// Sums over the windows whose top row is `y`.
-    fn row(&mut self, pair: &SumAndDifference, taps: &[f64], y: usize, clipped: bool) -> Similarity {
+    fn row(&mut self, pair: &SumAndDifference, y: usize, clipped: bool) -> Similarity {
         let square = |value: f64| value * value;
         let [sum, difference, sum_square, difference_square] = &mut self.moments;
         for (plane, mean, mean_square) in
             [(&pair.sum, &mut *sum, sum_square), (&pair.difference, &mut *difference, difference_square)]
         {
-            across_rows(taps, |tap| plane.row(y + tap), |value| value, &mut self.flat);
-            along_row(taps, &self.flat, mean);
-            across_rows(taps, |tap| plane.row(y + tap), square, &mut self.flat);
-            along_row(taps, &self.flat, mean_square);
+            let rows = |tap: usize| &plane[(y + tap) * pair.width..(y + tap + 1) * pair.width];
+            across_rows(&self.taps, rows, |value| value, &mut self.flat);
+            along_row(&self.taps, &self.flat, mean);
+            across_rows(&self.taps, rows, square, &mut self.flat);
+            along_row(&self.taps, &self.flat, mean_square);
         }
         vectorized(Map { moments: &self.moments, clipped })
     }
@@ -202,14 +247,14 @@ fn similarity([s, d, ss, dd]: [f64; 4], clipped: bool) -> [f64; 2] {
 }
 
 /// 2x2 means. An odd side counts a zero before its first pixel.
-fn halved(source: &Levels) -> Levels {
-    let (width, height) = (source.width.div_ceil(2), source.height.div_ceil(2));
-    let (odd_width, odd_height) = (source.width % 2, source.height % 2);
-    let mut result = Levels { width, height, data: vec![0.0; width * height] };
-    result.data.par_chunks_mut(width).enumerate().for_each(|(y, output)| {
+fn halved(source: &[f64], width: usize, height: usize) -> Vec<f64> {
+    let half_width = width.div_ceil(2);
+    let (odd_width, odd_height) = (width % 2, height % 2);
+    let mut result = vec![0.0; half_width * height.div_ceil(2)];
+    result.par_chunks_mut(half_width).enumerate().for_each(|(y, output)| {
         for source_y in [2 * y, 2 * y + 1] {
             let Some(source_y) = source_y.checked_sub(odd_height) else { continue };
-            let row = source.row(source_y);
+            let row = &source[source_y * width..(source_y + 1) * width];
             for (x, value) in output.iter_mut().enumerate() {
                 let left = (2 * x).checked_sub(odd_width).map_or(0.0, |x| row[x]);
                 *value += (left + row[2 * x + 1 - odd_width]) / 4.0;
@@ -219,10 +264,11 @@ fn halved(source: &Levels) -> Levels {
     result
 }
 
-fn too_small(metric: &str, side: usize, picture: &Levels) -> Error {
+fn too_small(metric: &str, side: usize, picture: &SumAndDifference) -> Error {
     Error::unsupported(format!(
         "{metric} needs sides of at least {side} pixels, this picture is {}x{}",
-        picture.width, picture.height
+        picture.width,
+        picture.height()
     ))
 }
 
@@ -273,7 +319,6 @@ mod tests {
 
     #[test]
     fn an_odd_side_counts_a_zero() {
-        let odd = Levels { width: 3, height: 2, data: vec![4.0, 8.0, 12.0, 4.0, 8.0, 12.0] };
-        assert_eq!(halved(&odd).data, [2.0, 10.0]);
+        assert_eq!(halved(&[4.0, 8.0, 12.0, 4.0, 8.0, 12.0], 3, 2), [2.0, 10.0]);
     }
 }

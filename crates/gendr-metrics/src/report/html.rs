@@ -66,7 +66,7 @@ pub(super) fn means(columns: &[Comparison], methods: &[ReportMethod<'_>]) -> Str
     html += "</table></div>\n<p>Means over the pictures that every method has a score for, with 95 % confidence intervals \
              (bootstrap over pictures).";
     if methods.len() > 1 {
-        html += " Bold: best, or not significantly behind it (sign-flip permutation test of the paired differences, \
+        html += " Bold: best. Italic: not significantly behind it (sign-flip permutation test of the paired differences, \
                  Holm-corrected, 5 %).";
     }
     html += "</p>\n<details><summary>What the metrics are</summary><dl>\n";
@@ -111,7 +111,11 @@ fn mean_cell(column: &Comparison, method: &MethodComparison, several: bool) -> S
     let decimals = column.metric.decimals;
     let [low, high] = method.summary.interval;
     let mean = format!("{:.decimals$}", method.summary.mean);
-    let mean = if several && method.ties_with_best() { format!("<strong>{mean}</strong>") } else { mean };
+    let mean = match several {
+        true if method.best => format!("<strong>{mean}</strong>"),
+        true if method.ties_with_best() => format!("<em>{mean}</em>"),
+        _ => mean,
+    };
     let difference = match (&method.difference, method.corrected_p_value) {
         (Some(difference), Some(p_value)) => {
             let [low, high] = difference.interval;
