@@ -131,7 +131,8 @@ impl Pairs {
     ) -> Result<Tensor<4>> {
         let side = self.high_side;
         let pictures: Vec<Planes> = picks.par_iter().map(|&pick| picture(pick)).collect::<Result<_>>()?;
-        let values = pictures.iter().flat_map(Planes::data).map(|value| value * 2.0 - 1.0).collect::<Vec<_>>();
+        let values =
+            pictures.iter().flat_map(Planes::data).map(|value| value * 2.0 - 1.0).collect::<Vec<_>>();
         Ok(Tensor::from_data(TensorData::new(values, [picks.len(), 3, side, side]), device))
     }
 }
