@@ -3,32 +3,51 @@
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use crate::{Error, ErrorKind, Limits, Picture, Result, decode};
 
-/// Reads a file that is no larger than the byte limit.
+/// Opens a file for reading.
 ///
 /// # Errors
-/// An input error where the file cannot be read or is a folder, a limit error where it is too large; the message ends with
-/// the path.
-pub fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+/// An input error where it cannot be opened or is a folder, a pipe or a device; the message ends with the path.
+pub fn open_file(path: &Path) -> Result<File> {
     let failed = |error| unreadable(error, path);
     let about = fs::metadata(path).map_err(failed)?;
     if about.is_dir() {
         return Err(Error::input("a folder, not a file").at(path));
     }
-    if about.len() > limits.max_bytes {
-        let (size, most) = (about.len() >> 20, limits.max_bytes >> 20);
+    // Opening a pipe may wait for ever, and reading a device may never end.
+    if !about.is_file() {
+        return Err(Error::input("a pipe or a device, not a file")
+            .with_hint("save its content as a file, or let `gendr restore -` read it as standard input")
+            .at(path));
+    }
+    File::open(path).map_err(failed)
+}
+
+/// Reads a file that is no larger than the byte limit.
+///
+/// # Errors
+/// Those of [`open_file`], an input error where it cannot be read, a limit error where it is too large; the message ends
+/// with the path.
+pub fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+    let failed = |error| unreadable(error, path);
+    let mut file = open_file(path)?;
+    let length = file.metadata().map_err(failed)?.len();
+    if length > limits.max_bytes {
+        let (size, most) = (length >> 20, limits.max_bytes >> 20);
         return Err(Error::limit(format!("a file of {size} MiB, over the limit of {most}")).at(path));
     }
-    fs::read(path).map_err(failed)
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 /// Why a file cannot be read.
-pub(crate) fn unreadable(error: io::Error, path: &Path) -> Error {
+fn unreadable(error: io::Error, path: &Path) -> Error {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "no permission to read".to_owned(),

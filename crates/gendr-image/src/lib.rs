@@ -31,7 +31,7 @@ pub use color_space::ColorSpace;
 pub use decode::{Band, StripReader, decode};
 pub use encode::{EncodeOptions, Encoded, Strip, StripWriter, encode};
 pub use error::{Error, ErrorKind, Result};
-pub use file::{AtomicFile, read, read_file, write_atomic};
+pub use file::{AtomicFile, open_file, read, read_file, write_atomic};
 pub use format::{Format, OutputFormat};
 pub use limits::Limits;
 pub use metadata::{Density, DensityUnit, Metadata, PngColor, Text};

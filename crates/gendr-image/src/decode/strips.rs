@@ -1,7 +1,6 @@
 //! Files read strip by strip, for pictures larger than memory.
 
 use std::{
-    fs::File,
     io::{BufReader, Read, Seek, SeekFrom},
     path::Path,
 };
@@ -9,6 +8,7 @@ use std::{
 use super::{Conversion, Decoded, decode_raster, guarded, png, take_orientation, tiff};
 use crate::{
     Error, Format, Limits, Picture, Planes, Result,
+    file::open_file,
     orientation::Orientation,
     raster::{Raster, Samples},
 };
@@ -81,12 +81,7 @@ impl StripReader {
     /// # Errors
     /// Those of [`read`](crate::read); the message ends with the path. The byte limit holds for what is kept at a time.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self> {
-        let failed = |error: std::io::Error| crate::file::unreadable(error, path);
-        if path.is_dir() {
-            return Err(Error::input("a folder, not a file").at(path));
-        }
-        let file = File::open(path).map_err(failed)?;
-        Self::new(file, limits).map_err(|error| error.at(path))
+        Self::new(open_file(path)?, limits).map_err(|error| error.at(path))
     }
 
     /// The same from a file that is open or held in memory.

@@ -1,6 +1,6 @@
 //! WebP, lossy and lossless.
 
-use std::io::Cursor;
+use std::{borrow::Cow, io::Cursor};
 
 use image_webp::{DecodingError, WebPDecoder};
 
@@ -18,7 +18,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     if (bytes.len() as u64) < stated + 8 {
         return Err(Error::input("the WebP ends early"));
     }
-    let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
+    let mut decoder = WebPDecoder::new(Cursor::new(announce_opacity(bytes))).map_err(error)?;
     let (width, height) = decoder.dimensions();
     // The decoder works in four channels whatever comes out.
     limits.check(width.into(), height.into(), 4, 2)?;
@@ -41,6 +41,35 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
         decoded.notices.push(Notice::dropped("only the first frame of the animation is used"));
     }
     Ok(decoded)
+}
+
+/// The file with opacity announced in its head where the lossless picture in it has some: exiftool, for one, adds heads that
+/// say otherwise, and the decoder believes them.
+fn announce_opacity(bytes: &[u8]) -> Cow<'_, [u8]> {
+    const FLAGS: usize = 20;
+    const ANIMATED: u8 = 0x02;
+    const OPACITY: u8 = 0x10;
+    let flags = bytes.get(FLAGS).filter(|_| bytes.get(12..16) == Some(b"VP8X"));
+    let silent = flags.is_some_and(|flags| flags & (ANIMATED | OPACITY) == 0);
+    if !silent || !has_lossless_opacity(&bytes[12..]) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut bytes = bytes.to_vec();
+    bytes[FLAGS] |= OPACITY;
+    Cow::Owned(bytes)
+}
+
+/// Whether the first lossless picture among `chunks` says that it has opacity.
+fn has_lossless_opacity(mut chunks: &[u8]) -> bool {
+    while let Some((head, data)) = chunks.split_first_chunk::<8>() {
+        let [kind @ .., a, b, c, d] = *head;
+        if kind == *b"VP8L" {
+            return data.get(4).is_some_and(|byte| byte & 0x10 != 0);
+        }
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        chunks = data.get(length.saturating_add(length & 1)..).unwrap_or_default();
+    }
+    false
 }
 
 fn error(error: DecodingError) -> Error {

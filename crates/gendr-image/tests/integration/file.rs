@@ -1,7 +1,11 @@
 //! Files appear whole or not at all.
 
 use std::{fs, io::Write, path::Path};
+#[cfg(unix)]
+use std::{process::Command, sync::mpsc, thread, time::Duration};
 
+#[cfg(unix)]
+use gendr_image::StripReader;
 use gendr_image::{AtomicFile, ErrorKind, Limits, read, read_file, write_atomic};
 
 fn entries(folder: &Path) -> Vec<String> {
@@ -84,6 +88,28 @@ fn each_failure_has_its_own_words_and_the_path_comes_last() {
     }
     let error = read(&file, &Limits::default()).unwrap_err();
     assert!(error.to_string().ends_with(&file.display().to_string()), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_refused_without_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.png");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [&pipe, Path::new("/dev/zero")] {
+        let (sender, errors) = mpsc::channel();
+        let asked = path.to_owned();
+        thread::spawn(move || {
+            let opened = StripReader::open(&asked, &Limits::default()).map(drop);
+            sender.send([read_file(&asked, &Limits::default()).map(drop), opened]).unwrap();
+        });
+        let results = errors.recv_timeout(Duration::from_secs(10)).expect("no waiting for a writer");
+        for error in results.map(Result::unwrap_err) {
+            assert_eq!(error.kind(), ErrorKind::Input);
+            assert_eq!(error.to_string(), format!("a pipe or a device, not a file: {}", path.display()));
+            assert!(error.hint().unwrap().contains("standard input"));
+        }
+    }
 }
 
 /// Linux has a device that is always full.

@@ -3,7 +3,8 @@
 use std::{fs, path::Path, process::Command};
 
 use gendr_image::{
-    Depth, EncodeOptions, Limits, OutputFormat, Picture, Planes, Strip, decode, encode, read, upscale,
+    Density, DensityUnit, Depth, EncodeOptions, Limits, OutputFormat, Picture, Planes, Strip, decode, encode,
+    read, upscale,
 };
 use moxcms::ColorProfile;
 use serde_json::Value;
@@ -237,6 +238,38 @@ fn exiftool_finds_no_place_after_it_was_stripped() {
         let tags = tags(&out);
         assert!(tags.as_object().unwrap().keys().all(|key| !key.contains("GPS")), "{format:?}: {tags}");
         assert_eq!((&tags["EXIF:ISO"], tags.get("ExifTool:Warning")), (&400.into(), None), "{format:?}");
+    }
+}
+
+/// Canon's kind of maker note, whose values lie at offsets from the start of the EXIF block around it.
+const MAKER_NOTE: &[u8; 58] = b"\x02\0\
+    \x06\0\x02\0\x10\0\0\0\x5c\0\0\0\
+    \x09\0\x02\0\x0c\0\0\0\x6c\0\0\0\
+    \0\0\0\0Canon EOS Test\0\0Photographer";
+
+#[test]
+fn exiftool_understands_maker_notes_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut picture = base("exact");
+    let head = b"II*\0\x08\0\0\0\x02\0\
+        \x0f\x01\x02\0\x06\0\0\0\x26\0\0\0\
+        \x69\x87\x04\0\x01\0\0\0\x2c\0\0\0\
+        \0\0\0\0Canon\0\
+        \x01\0\x7c\x92\x07\0\x3a\0\0\0\x3e\0\0\0\0\0\0\0";
+    picture.metadata.exif = Some([&head[..], MAKER_NOTE].concat());
+    picture.metadata.density = Some(Density { x: 300.0, y: 300.0, unit: DensityUnit::Inch });
+    for format in FORMATS {
+        let out = folder.path().join(format!("out.{}", format.extension()));
+        assert!(picture.metadata.set_recipe("{}"));
+        fs::write(&out, encode(&picture, &EncodeOptions::new(format)).unwrap().bytes).unwrap();
+        let tags = tags(&out);
+        assert_eq!(tags["MakerNotes:CanonImageType"], "Canon EOS Test", "{format:?}: {tags}");
+        assert_eq!(tags["MakerNotes:OwnerName"], "Photographer", "{format:?}");
+        assert_eq!(tags.get("ExifTool:Warning"), None, "{format:?}");
+        let note = run("exiftool", &["-b", "-MakerNoteCanon", out.to_str().unwrap()]);
+        // Of Canon's notes, exiftool gives four bytes of a header and an offset more.
+        assert!(note.starts_with(MAKER_NOTE), "{format:?}: {note:?}");
+        picture = read(&out, &Limits::default()).unwrap();
     }
 }
 

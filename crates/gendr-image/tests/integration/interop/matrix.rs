@@ -2,12 +2,14 @@
 //! by ImageMagick (pixels), exiftool (metadata) and lcms (colours), never by our own reader.
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use gendr_image::{EncodeOptions, Limits, Notice, NoticeKind, OutputFormat, encode, read};
 use moxcms::ColorProfile;
+use rayon::prelude::*;
 use serde_json::Value;
 
 use super::run;
@@ -114,7 +116,7 @@ fn write_upright(folder: &Path, depth: u8, alpha: bool, grey: bool) -> PathBuf {
 }
 
 fn write_source(case: &Case, folder: &Path) {
-    let stored = folder.join("stored.png");
+    let stored = case.source.with_extension("stored.png");
     let profile = case.profile.map(|name| text(&folder.join(format!("{name}.icc"))).to_owned());
     let mut arguments = vec![text(&case.upright)];
     arguments.extend(STORED[case.orientation - 1]);
@@ -248,10 +250,10 @@ fn pixels(path: &Path) -> (Vec<u16>, String) {
     (bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(), size)
 }
 
-fn check_pixels(case: &Case) {
-    let ((got, got_size), (want, want_size)) = (pixels(&case.result), pixels(&case.upright));
+fn check_pixels(case: &Case, (want, want_size): &(Vec<u16>, String)) {
+    let (got, got_size) = pixels(&case.result);
     let name = case.result.display();
-    assert_eq!(got_size, want_size, "{name}");
+    assert_eq!(got_size, *want_size, "{name}");
     let level = if case.depth == 8 { 257 } else { 1 };
     let most = if case.format == "jpg" { 6 * level } else { level };
     for (index, (got, want)) in got.chunks_exact(4).zip(want.chunks_exact(4)).enumerate() {
@@ -313,6 +315,14 @@ fn tags<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<Value> {
     serde_json::from_slice(&json).unwrap()
 }
 
+/// The profiles of many files, in their order, as exiftool finds them.
+fn profiles<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<Option<Value>> {
+    let files: Vec<&str> = files.map(text).collect();
+    let json = run("exiftool", &[&["-j", "-b", "-ICC_Profile"][..], &files].concat());
+    let files: Vec<Value> = serde_json::from_slice(&json).unwrap();
+    files.into_iter().map(|file| file.get("ICC_Profile").cloned()).collect()
+}
+
 fn tell(notices: &[Notice]) -> Vec<String> {
     notices.iter().filter(|notice| notice.kind() == NoticeKind::Dropped).map(ToString::to_string).collect()
 }
@@ -321,9 +331,7 @@ fn tell(notices: &[Notice]) -> Vec<String> {
 fn nothing_is_lost_on_the_way_from_format_to_the_same_format() {
     let folder = tempfile::tempdir().unwrap();
     let cases = cases(folder.path());
-    for case in &cases {
-        write_source(case, folder.path());
-    }
+    cases.par_iter().for_each(|case| write_source(case, folder.path()));
     describe(&cases);
     for case in &cases {
         let picture = read(&case.source, &Limits::default()).unwrap();
@@ -334,16 +342,22 @@ fn nothing_is_lost_on_the_way_from_format_to_the_same_format() {
         assert_eq!(tell(&encoded.notices), Vec::<String>::new(), "{}", case.source.display());
         fs::write(&case.result, encoded.bytes).unwrap();
     }
-    let after = tags(cases.iter().map(|case| case.result.as_path()));
-    let before = tags(cases.iter().map(|case| case.source.as_path()));
-    for ((case, after), before) in cases.iter().zip(&after).zip(&before) {
-        check_tags(case, after, before);
-        check_pixels(case);
-        if case.profile.is_some() {
-            let profile = |path: &Path| run("exiftool", &["-b", "-icc_profile", text(path)]);
-            assert_eq!(profile(&case.result), profile(&case.source), "{}", case.result.display());
-        }
+    let (sources, results) = (
+        || cases.iter().map(|case| case.source.as_path()),
+        || cases.iter().map(|case| case.result.as_path()),
+    );
+    for ((case, before), after) in cases.iter().zip(tags(sources())).zip(tags(results())) {
+        check_tags(case, &after, &before);
     }
+    for ((case, before), after) in cases.iter().zip(profiles(sources())).zip(profiles(results())) {
+        assert_eq!(before.is_some(), case.profile.is_some(), "{}", case.source.display());
+        assert_eq!(after, before, "{}", case.result.display());
+    }
+    let mut uprights = HashMap::new();
+    for case in &cases {
+        uprights.entry(&case.upright).or_insert_with_key(|path| pixels(path));
+    }
+    cases.par_iter().for_each(|case| check_pixels(case, &uprights[&case.upright]));
     println!("{} files", cases.len());
 }
 
