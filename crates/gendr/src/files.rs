@@ -7,7 +7,7 @@ use std::{
 };
 
 use gendr_image::{
-    Depth, EncodeOptions, Limits, Notice, Picture, Strip, decode, encode, read_file, write_atomic,
+    Depth, EncodeOptions, Limits, Notice, Picture, Strip, decode, encode, open_file, read_file, write_atomic,
 };
 
 use crate::{BeforeAfter, Error, Input, Job, Output, Result};
@@ -84,10 +84,7 @@ impl Job {
             let error = Error::io(error, path);
             Error::input(error.message().to_owned()).with_source(error).with_path(path)
         };
-        if path.is_dir() {
-            return Err(Error::input("a folder, not a file").with_path(path));
-        }
-        file_hash(path).map(Some).map_err(failed)
+        hash(open_file(path)?).map(Some).map_err(failed)
     }
 
     /// Reads the input's bytes.
@@ -178,10 +175,10 @@ pub(crate) fn write_beside(job: &Job, ending: &str, bytes: &[u8], options: &File
     Ok(write_atomic(&path, bytes, &inputs)?)
 }
 
-/// BLAKE3 of a file's content, in hexadecimal.
-pub(crate) fn file_hash(path: &Path) -> io::Result<String> {
+/// BLAKE3 of all that is read, in hexadecimal.
+pub(crate) fn hash(content: impl Read) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(fs::File::open(path)?)?;
+    hasher.update_reader(content)?;
     Ok(hasher.finalize().to_string())
 }
 

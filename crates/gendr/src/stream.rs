@@ -31,6 +31,7 @@ use self::{
 use crate::{
     CancelFlag, Error, FileOptions, Input, Job, Observer, Output, Progress, Recipe, RestoreOptions,
     RestoredFile, Restorer, Result, Stage, Timings,
+    files::hash,
     plan::Plan,
     recipe,
     restore_file::{allow, write_heat_map},
@@ -228,9 +229,7 @@ fn bands(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 /// BLAKE3 of all that was written.
 fn hash_of(mut file: File) -> std::io::Result<String> {
     file.seek(SeekFrom::Start(0))?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file)?;
-    Ok(hasher.finalize().to_string())
+    hash(file)
 }
 
 #[cfg(test)]

@@ -79,6 +79,37 @@ fn what_is_not_there_is_said_before_anything_is_written() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_pipe_without_a_writer_is_refused_and_standard_input_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    let pipe = root.path().join("pipe.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let said = "error: a pipe or a device, not a file: pipe.png\n\
+                hint: save its content as a file, or let `gendr restore -` read it as standard input\n";
+    let commands: [&[&str]; 4] = [
+        &["restore", "pipe.png"],
+        &["restore", "pipe.png", "-o", "out.webp"],
+        &["restore", "pipe.png", "--dry-run"],
+        &["recipe", "pipe.png"],
+    ];
+    let command = || {
+        let command = Command::new(cargo_bin!("gendr")).current_dir(root.path());
+        command.timeout(std::time::Duration::from_secs(60))
+    };
+    for arguments in commands {
+        command().args(arguments).assert().code(1).stderr_eq(said);
+    }
+    // A folder holds files alone.
+    write(&root.path().join("in/a.png"), waves(16, 16, 0.0, 0.0));
+    fs::rename(&pipe, root.path().join("in/pipe.png")).unwrap();
+    command().args(["restore", "in", "-o", "out", "--quiet"]).assert().success();
+    assert_eq!(names(&root.path().join("out")), [".gendr-journal.jsonl", "a.png"]);
+    let picture = bytes(OutputFormat::Png);
+    command().args(["restore", "-", "-o", "out.png"]).stdin(picture).assert().success();
+    assert!(root.path().join("out.png").exists());
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_place_that_cannot_be_written_is_an_error() {
     let root = tempfile::tempdir().unwrap();

@@ -77,6 +77,27 @@ fn sizes_formats_and_streams() {
 }
 
 #[test]
+fn files_of_a_pixel_and_of_a_line_are_restored() {
+    let root = tempfile::tempdir().unwrap();
+    for (width, height) in [(1, 1), (7, 3), (3, 20_000)] {
+        write(&root.path().join("in.png"), waves(width, height, 0.0, 0.1));
+        for extension in ["png", "tif", "jpg", "webp"] {
+            let name = format!("{width}.{extension}");
+            let assert = gendr(root.path()).args(["restore", "in.png", "-o", &name]).assert();
+            if height > 7 && matches!(extension, "jpg" | "webp") {
+                // JPEG ends at 65,535 rows, WebP at 16,383.
+                assert.code(1).stderr_eq(format!("error: [..]: {name}\nhint: [..]\n"));
+                assert!(!root.path().join(name).exists());
+            } else {
+                assert.success();
+                let result = open(&root.path().join(&name));
+                assert_eq!((result.width(), result.height()), (4 * width, 4 * height), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn json_is_one_object_a_picture() {
     let root = folder();
     let assert = gendr(root.path()).args(["restore", "a.png", "none.png", "-o", "out", "--json"]).assert();
