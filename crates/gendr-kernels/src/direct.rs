@@ -8,8 +8,8 @@ use crate::{
     filters::Filters,
     gemm::{Block, DEPTH, LeftLayout, ROWS, View, left_len, pack_left, packed_place, right_len},
     scratch::{SharedMut, with_scratch},
-    simd::{Kernel, Level, Simd},
-    winograd::{PaddedRow, clear},
+    simd::{Kernel, Level, Simd, clear},
+    winograd::PaddedRow,
 };
 use rayon::prelude::*;
 use std::ops::Range;

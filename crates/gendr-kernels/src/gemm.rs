@@ -4,10 +4,7 @@
 //! of columns (`[panel][depth][3 * LANES]`, the last panel as many whole vectors as it needs). One step of the inner loop
 //! multiplies a broadcast left float with up to three vectors of the right panel.
 
-use crate::{
-    simd::{Kernel, Level, Simd},
-    winograd::{clear, copy},
-};
+use crate::simd::{Kernel, Level, Simd, clear, copy};
 
 /// Rows that are packed at once: the longest vector, so that they can be transformed with one row a lane.
 pub(crate) const ROWS: usize = 16;

@@ -312,3 +312,41 @@ pub(crate) unsafe fn store<S: Simd>(s: S, to: *mut f32, v: S::V, count: usize) {
     // SAFETY: the caller's promise.
     unsafe { if count == S::LANES { s.store(to, v) } else { s.store_first(to, v, count) } }
 }
+
+/// Copies `len` floats.
+///
+/// # Safety
+/// They are readable at `from`, writable at `to`, and the two do not overlap.
+#[inline(always)]
+pub(crate) unsafe fn copy<S: Simd>(s: S, from: *const f32, to: *mut f32, len: usize) {
+    let mut at = 0;
+    // SAFETY: `at + LANES <= len` in the loop, the rest is masked.
+    unsafe {
+        while at + S::LANES <= len {
+            s.store(to.add(at), s.load(from.add(at)));
+            at += S::LANES;
+        }
+        if at < len {
+            s.store_first(to.add(at), s.load_first(from.add(at), len - at), len - at);
+        }
+    }
+}
+
+/// Writes `len` zeros.
+///
+/// # Safety
+/// `len` floats are writable at `to`.
+#[inline(always)]
+pub(crate) unsafe fn clear<S: Simd>(s: S, to: *mut f32, len: usize) {
+    let mut at = 0;
+    // SAFETY: `at + LANES <= len` in the loop, the rest is masked.
+    unsafe {
+        while at + S::LANES <= len {
+            s.store(to.add(at), s.zero());
+            at += S::LANES;
+        }
+        if at < len {
+            s.store_first(to.add(at), s.zero(), len - at);
+        }
+    }
+}

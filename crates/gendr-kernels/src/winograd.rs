@@ -25,7 +25,7 @@ use pictures::OutputTransform;
 pub(crate) use pictures::{InputTransform, matrix_stride};
 use rayon::prelude::*;
 use std::marker::PhantomData;
-pub(crate) use tiles::{PaddedRow, Run, Tiles, clear, copy};
+pub(crate) use tiles::{PaddedRow, Run, Tiles};
 use transform::F2;
 pub(crate) use transform::{F4, Transform};
 use weights::WeightTransform;

@@ -1,6 +1,9 @@
 //! How a picture falls into tiles, and how their pixels come in and go out.
 
-use crate::{conv_shape::ConvShape, simd::Simd};
+use crate::{
+    conv_shape::ConvShape,
+    simd::{Simd, clear, copy},
+};
 
 /// All tiles of a batch of pictures, numbered row by row, picture by picture.
 #[derive(Clone, Copy)]
@@ -46,44 +49,6 @@ impl Tiles {
             at += length;
         }
         runs
-    }
-}
-
-/// Copies `len` floats.
-///
-/// # Safety
-/// They are readable at `from`, writable at `to`, and the two do not overlap.
-#[inline(always)]
-pub(crate) unsafe fn copy<S: Simd>(s: S, from: *const f32, to: *mut f32, len: usize) {
-    let mut at = 0;
-    // SAFETY: `at + LANES <= len` in the loop, the rest is masked.
-    unsafe {
-        while at + S::LANES <= len {
-            s.store(to.add(at), s.load(from.add(at)));
-            at += S::LANES;
-        }
-        if at < len {
-            s.store_first(to.add(at), s.load_first(from.add(at), len - at), len - at);
-        }
-    }
-}
-
-/// Writes `len` zeros.
-///
-/// # Safety
-/// `len` floats are writable at `to`.
-#[inline(always)]
-pub(crate) unsafe fn clear<S: Simd>(s: S, to: *mut f32, len: usize) {
-    let mut at = 0;
-    // SAFETY: `at + LANES <= len` in the loop, the rest is masked.
-    unsafe {
-        while at + S::LANES <= len {
-            s.store(to.add(at), s.zero());
-            at += S::LANES;
-        }
-        if at < len {
-            s.store_first(to.add(at), s.zero(), len - at);
-        }
     }
 }
 
