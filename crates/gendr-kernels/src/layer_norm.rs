@@ -220,7 +220,7 @@ mod tests {
                 });
                 // One feature leaves nothing but rounding.
                 for (i, (got, want)) in got.iter().zip(&want).enumerate().filter(|(i, _)| features > 1 || *i == 0 || *i == 3) {
-                    let (rms, max) = errors(got, want);
+                    let (rms, max) = errors(got, want, 0.0);
                     prop_assert!(rms < 2e-5 && max < 2e-4, "{i} {level:?} {shape:?}: {rms:e} {max:e}");
                 }
             }

@@ -12,16 +12,25 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<f32> {
     std::iter::repeat_with(step).take(len).collect()
 }
 
-/// The root mean square and the greatest error of `got`, in units of the root mean square of `want`.
-pub(crate) fn errors(got: &[f32], want: &[f64]) -> (f64, f64) {
+/// The root mean square of a sum of so many products of two values of [`noise`], each of variance one third.
+pub(crate) fn typical_sum(terms: f64) -> f64 {
+    terms.sqrt() / 3.0
+}
+
+pub(crate) fn root_mean_square(values: &[f64]) -> f64 {
+    (values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+/// The root mean square and the greatest error of `got`, in units of the root mean square of `want`, or of `typical` where that
+/// is greater: few sums that happen to cancel must not be held against what is left of them.
+pub(crate) fn errors(got: &[f32], want: &[f64], typical: f64) -> (f64, f64) {
     assert_eq!(got.len(), want.len());
-    let mean = |sum: f64| (sum / want.len() as f64).sqrt();
-    let scale = mean(want.iter().map(|w| w * w).sum()).max(1e-9);
-    let error = |(g, w): (&f32, &f64)| (f64::from(*g) - w).abs();
-    let rms = mean(got.iter().zip(want).map(error).map(|e| e * e).sum());
+    let scale = root_mean_square(want).max(typical).max(1e-9);
+    let differences: Vec<f64> = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs()).collect();
+    let rms = root_mean_square(&differences);
     // A NaN must not pass for a small error.
     assert!(rms.is_finite(), "not a number");
-    (rms / scale, got.iter().zip(want).map(error).fold(0.0, f64::max) / scale)
+    (rms / scale, differences.iter().copied().fold(0.0, f64::max) / scale)
 }
 
 /// The error function, by its Taylor series in the middle and 1 or -1 where f64 does not see a difference that matters.

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     activation::Activation,
     conv_shape::Padding,
-    noise::{errors, noise},
+    noise::{errors, noise, typical_sum},
 };
 use proptest::prelude::*;
 
@@ -94,14 +94,19 @@ fn check_forward(shape: &ConvShape, seed: u64, rms_bound: f64, max_bound: f64) {
     let area = shape.out_height() * shape.out_width();
     let mut want: Vec<f64> =
         (0..shape.output_len()).map(|i| f64::from(bias[i / area % shape.out_channels])).collect();
-    products(shape, |o, i, w| want[o] += f64::from(input[i]) * f64::from(weight[w]));
+    let mut terms = 0.0;
+    products(shape, |o, i, w| {
+        want[o] += f64::from(input[i]) * f64::from(weight[w]);
+        terms += 1.0;
+    });
+    let typical = typical_sum(terms / want.len() as f64) * 0.5;
     want.iter_mut().zip(&residual).for_each(|(want, residual)| *want = *want * 0.5 + f64::from(*residual));
     for level in Level::available() {
         for route in routes(shape) {
             let filters = Filters::stored(&weight, shape.out_channels, shape.in_channels, shape.kernel);
             let mut got = vec![f32::NAN; shape.output_len()];
             convolve_by(route, level, shape, &input, filters, finish, &mut got);
-            let (rms, max) = errors(&got, &want);
+            let (rms, max) = errors(&got, &want, typical);
             assert!(rms <= rms_bound && max <= max_bound, "{level:?} {route:?} {shape:?}: {rms:e} {max:e}");
         }
     }
@@ -127,7 +132,9 @@ proptest! {
         let gradient = noise(seed + 2, shape.output_len());
         let mut want_input = vec![0.0; shape.input_len()];
         let mut want_weight = vec![0.0; shape.weight_len()];
+        let mut terms = 0.0;
         products(&shape, |o, i, w| {
+            terms += 1.0;
             want_input[i] += f64::from(gradient[o]) * f64::from(weight[w]);
             want_weight[w] += f64::from(gradient[o]) * f64::from(input[i]);
         });
@@ -137,20 +144,20 @@ proptest! {
             want_bias[i / area % shape.out_channels] += f64::from(*g);
         }
         for level in Level::available() {
-            let check = |what: &str, got: &[f32], want: &[f64]| {
-                let (rms, max) = errors(got, want);
+            let check = |what: &str, got: &[f32], want: &[f64], terms: f64| {
+                let (rms, max) = errors(got, want, typical_sum(terms / want.len() as f64));
                 assert!(rms <= 1e-5 && max <= 1e-4, "{what} {level:?} {shape:?}: {rms:e} {max:e}");
             };
             level.force(|| {
                 let mut got = vec![f32::NAN; shape.input_len()];
                 conv2d_backward_input(&shape, &gradient, &weight, &mut got);
-                check("input", &got, &want_input);
+                check("input", &got, &want_input, terms);
                 let mut got = vec![f32::NAN; shape.weight_len()];
                 conv2d_backward_weight(&shape, &input, &gradient, &mut got);
-                check("weight", &got, &want_weight);
+                check("weight", &got, &want_weight, terms);
                 let mut got = vec![f32::NAN; shape.out_channels];
                 conv2d_backward_bias(&shape, &gradient, &mut got);
-                check("bias", &got, &want_bias);
+                check("bias", &got, &want_bias, gradient.len() as f64);
             });
         }
     }
@@ -166,7 +173,7 @@ fn winograd_weight_gradient_agrees_with_plain_sums() {
         for level in Level::available() {
             let mut got = vec![f32::NAN; shape.weight_len()];
             level.force(|| conv2d_backward_weight(&shape, &input, &gradient, &mut got));
-            let (rms, max) = errors(&got, &want);
+            let (rms, max) = errors(&got, &want, 0.0);
             assert!(rms <= 1e-5 && max <= 1e-4, "{level:?} {shape:?}: {rms:e} {max:e}");
         }
     }

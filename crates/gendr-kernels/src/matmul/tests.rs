@@ -1,7 +1,7 @@
 //! Products against plain f64 sums.
 
 use super::*;
-use crate::noise::{erf, errors, noise};
+use crate::noise::{erf, errors, noise, typical_sum};
 use proptest::prelude::*;
 
 fn at(data: &[f32], transposed: bool, [rows, columns]: [usize; 2], row: usize, column: usize) -> f64 {
@@ -49,7 +49,7 @@ proptest! {
         for level in Level::available() {
             let mut got = vec![f32::NAN; want.len()];
             level.force(|| matmul(&shape, &left, &right, &mut got));
-            let (rms, max) = errors(&got, &want);
+            let (rms, max) = errors(&got, &want, typical_sum(depth as f64));
             prop_assert!(rms < 2e-6 && max < 2e-5, "{level:?} {shape:?}: {rms:e} {max:e}");
         }
     }
@@ -67,26 +67,26 @@ proptest! {
         let want_weight = reference(&product, &gradient, &x);
         let want_bias = reference(&MatmulShape::new(1, outputs, rows), &vec![1.0; rows], &gradient);
         for level in Level::available() {
-            let check = |what: &str, got: &[f32], want: &[f64]| {
-                let (rms, max) = errors(got, want);
+            let check = |what: &str, got: &[f32], want: &[f64], terms: usize| {
+                let (rms, max) = errors(got, want, typical_sum(terms as f64));
                 assert!(rms < 2e-6 && max < 2e-5, "{what} {level:?} {shape:?}: {rms:e} {max:e}");
             };
             level.force(|| {
                 let mut got = vec![f32::NAN; want.len()];
                 linear(&shape, &x, &weight, Some(&bias), &mut got);
-                check("forward", &got, &want);
+                check("forward", &got, &want, inputs);
                 linear_added(&shape, &x, &weight, Some(&bias), Some(&gradient), &mut got);
                 let added: Vec<f64> = want.iter().zip(&gradient).map(|(y, g)| y + f64::from(*g)).collect();
-                check("added", &got, &added);
+                check("added", &got, &added, inputs);
                 let mut got = vec![f32::NAN; want_input.len()];
                 linear_backward_input(&shape, &gradient, &weight, &mut got);
-                check("input", &got, &want_input);
+                check("input", &got, &want_input, outputs);
                 let mut got = vec![f32::NAN; want_weight.len()];
                 linear_backward_weight(&shape, &x, &gradient, &mut got);
-                check("weight", &got, &want_weight);
+                check("weight", &got, &want_weight, rows);
                 let mut got = vec![f32::NAN; outputs];
                 linear_backward_bias(&shape, &gradient, &mut got);
-                check("bias", &got, &want_bias);
+                check("bias", &got, &want_bias, rows);
             });
         }
     }
@@ -107,7 +107,7 @@ proptest! {
         for level in Level::available() {
             let mut got = vec![f32::NAN; want.len()];
             level.force(|| linear_geglu(&shape, &x, &weight, Some(&bias), &mut got));
-            let (rms, max) = errors(&got, &want);
+            let (rms, max) = errors(&got, &want, 0.0);
             prop_assert!(rms < 4e-6 && max < 4e-5, "{level:?} {shape:?}: {rms:e} {max:e}");
         }
     }
