@@ -17,7 +17,9 @@ pub(crate) use bench::{BenchArgs, BenchCommand, BenchKernelsArgs, BenchRestoreAr
 pub(crate) use degrade::DegradeArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use eval::{EvalArgs, RestoreSetArgs, ResultArgs};
-pub(crate) use model::{ConvertArgs, InfoArgs, InitArgs, ModelArgs, ModelCommand, VerifyArgs};
+pub(crate) use model::{
+    ConvertArgs, InfoArgs, InitArgs, InterpolateArgs, ModelArgs, ModelCommand, VerifyArgs,
+};
 pub(crate) use recipe::RecipeArgs;
 pub(crate) use restore::{RestoreArgs, TalkArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};

@@ -17,6 +17,7 @@ mod content_hash;
 mod description;
 mod info;
 mod init;
+mod interpolate;
 mod layout;
 mod load;
 mod save;

@@ -151,6 +151,35 @@ fn half_precision_is_close() {
 }
 
 #[test]
+fn every_value_of_a_model_between_two_lies_between_theirs() {
+    let (root, first) = file("pix");
+    let second = root.path().join("second.safetensors");
+    initialize_model(&tiny("pix"), 6, &second, Precision::F32).unwrap();
+    let (a, b) = (StoredModel::open(&first).unwrap(), StoredModel::open(&second).unwrap());
+    let target = root.path().join("between.safetensors");
+    let between = |share| {
+        a.save_interpolated(&b, share, &target, Precision::F32).unwrap();
+        verify_model(&target).unwrap();
+        values(&target)
+    };
+    assert_eq!(between(0.0), values(&first));
+    assert_eq!(between(1.0), values(&second));
+    let (from, to) = (values(&first), values(&second));
+    for (name, found) in between(0.25) {
+        for ((x, a), b) in found.iter().zip(&from[&name]).zip(&to[&name]) {
+            assert!((x - (0.75 * a + 0.25 * b)).abs() <= 1e-6, "{name}: {a} {x} {b}");
+        }
+    }
+
+    let (_other_root, other) = file("latent");
+    let other = StoredModel::open(&other).unwrap();
+    for (model, share) in [(&other, 0.5), (&b, 1.5), (&b, f64::NAN)] {
+        let error = a.save_interpolated(model, share, &target, Precision::F32).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Argument, "{share}");
+    }
+}
+
+#[test]
 fn figures_of_a_model() {
     let (_root, model) = folder("latent");
     let stored = StoredModel::open(&model).unwrap();

@@ -11,11 +11,14 @@ use crate::{
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use gendr_degrade::Draws;
-use gendr_image::{Planes, upscale};
+use gendr_image::{Planes, Resampling, resize, upscale};
 use rayon::prelude::*;
 
 /// What the pairs of a step and their turns are drawn from.
 const BATCH_STREAM: u64 = 0x6261_7463;
+
+/// How many times smaller the copy is that holds no detail.
+const DETAIL_FACTOR: usize = 8;
 
 /// A pair of a set and one of the eight turns and reflections of a square.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,14 +113,14 @@ impl Pairs {
         teacher: Option<&TeacherConfig>,
         device: &Device,
     ) -> Result<Tensor<4>> {
-        let share = teacher.map_or(0.0, |teacher| teacher.share);
         self.batch(picks, device, |pick| {
-            let mut target = self.high(pick.pair)?;
-            if share > 0.0 {
-                let taught = self.teacher(pick.pair)?;
-                let values = target.data_mut().iter_mut().zip(taught.data());
-                values.for_each(|(value, taught)| *value += share as f32 * (taught - *value));
-            }
+            let sharp = self.high(pick.pair)?;
+            let target = match teacher {
+                Some(teacher) if teacher.share > 0.0 => {
+                    led_by(sharp, &self.teacher(pick.pair)?, teacher.share as f32, teacher.detail_only)?
+                }
+                _ => sharp,
+            };
             turned(&target, pick.turn)
         })
     }
@@ -137,6 +140,22 @@ impl Pairs {
     }
 }
 
+/// The sharp picture, a share of the way to the teacher's; of that way the detail alone if asked.
+fn led_by(sharp: Planes, taught: &Planes, share: f32, detail_only: bool) -> Result<Planes> {
+    let mut way = taught.clone();
+    way.data_mut().iter_mut().zip(sharp.data()).for_each(|(way, sharp)| *way -= sharp);
+    if detail_only {
+        let (width, height) = (way.width(), way.height());
+        let small = |side: usize| (side / DETAIL_FACTOR).max(1);
+        let small = resize(&way, small(width), small(height), Resampling::PILLOW_BICUBIC)?;
+        let smooth = resize(&small, width, height, Resampling::PILLOW_BICUBIC)?;
+        way.data_mut().iter_mut().zip(smooth.data()).for_each(|(way, smooth)| *way -= smooth);
+    }
+    let mut target = sharp;
+    target.data_mut().iter_mut().zip(way.data()).for_each(|(value, way)| *value += share * way);
+    Ok(target)
+}
+
 /// One of the eight turns and reflections of a square.
 pub(crate) fn turned(picture: &Planes, turn: usize) -> Result<Planes> {
     let side = picture.height();
@@ -152,4 +171,30 @@ pub(crate) fn turned(picture: &Planes, turn: usize) -> Result<Planes> {
         }
     }
     Ok(Planes::from_vec(picture.channels(), side, side, values)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(value: impl Fn(usize, usize) -> f32) -> Planes {
+        let values = (0..3 * 32 * 32).map(|i| value(i / 32 % 32, i % 32)).collect();
+        Planes::from_vec(3, 32, 32, values).expect("a picture")
+    }
+
+    #[test]
+    fn of_a_teacher_the_detail_alone_is_taken_if_asked() {
+        let checks = |y: usize, x: usize| if (x + y).is_multiple_of(2) { 0.1 } else { -0.1 };
+        let sharp = picture(|_, x| x as f32 / 64.0);
+        // Too bright, and with a texture of its own.
+        let taught = picture(|y, x| x as f32 / 64.0 + 0.2 + checks(y, x));
+        let want = picture(|y, x| x as f32 / 64.0 + checks(y, x));
+        let found = led_by(sharp.clone(), &taught, 1.0, true).expect("a target");
+        let away = |a: &Planes, b: &Planes| {
+            a.data().iter().zip(b.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        assert!(away(&found, &want) < 0.01, "{}", away(&found, &want));
+        assert!(away(&led_by(sharp.clone(), &taught, 1.0, false).expect("a target"), &taught) < 1e-6);
+        assert!(away(&led_by(sharp.clone(), &taught, 0.0, true).expect("a target"), &sharp) < 1e-6);
+    }
 }

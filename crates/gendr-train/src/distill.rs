@@ -11,6 +11,7 @@ mod teach_generator;
 
 pub use config::{
     AnchorConfig, DiscriminatorConfig, DistillConfig, DistillLossConfig, Method, NetworkConfig, RealConfig,
+    RealPicture,
 };
 pub(crate) use networks::Head;
 pub use run::run;

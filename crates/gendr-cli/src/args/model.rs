@@ -21,6 +21,7 @@ pub(crate) enum ModelCommand {
     List,
     Init(InitArgs),
     Convert(ConvertArgs),
+    Interpolate(InterpolateArgs),
     Verify(VerifyArgs),
 }
 
@@ -61,6 +62,31 @@ pub(crate) struct InitArgs {
 pub(crate) struct ConvertArgs {
     /// Model: a built-in name, a folder or a file
     pub(crate) model: String,
+
+    /// Where it goes: a folder, or one file where the name ends in .safetensors
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    /// How values are stored: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = values::precision)]
+    pub(crate) precision: Precision,
+}
+
+/// Make the model between two of one shape: between a faithful and a detailed one, say.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  gendr model interpolate faithful.safetensors detailed.safetensors --share 0.4 -o between.safetensors"
+)]
+pub(crate) struct InterpolateArgs {
+    /// Model whose name and terms the result has: a built-in name, a folder or a file
+    pub(crate) first: String,
+
+    /// The other model
+    pub(crate) second: String,
+
+    /// Share of the other model in every value, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    pub(crate) share: f64,
 
     /// Where it goes: a folder, or one file where the name ends in .safetensors
     #[arg(short, long, value_name = "OUT")]

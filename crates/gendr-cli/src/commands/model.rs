@@ -5,7 +5,7 @@ use gendr_model::{Description, Family, ModelInfo, StoredModel, initialize_model,
 use serde_json::json;
 
 use crate::{
-    args::{ConvertArgs, InfoArgs, InitArgs, ModelCommand, VerifyArgs},
+    args::{ConvertArgs, InfoArgs, InitArgs, InterpolateArgs, ModelCommand, VerifyArgs},
     console::{print_data, print_json},
     status::Status,
 };
@@ -16,6 +16,7 @@ pub(crate) fn run(command: &ModelCommand) -> Result<Status> {
         ModelCommand::List => list(),
         ModelCommand::Init(args) => init(args),
         ModelCommand::Convert(args) => convert(args),
+        ModelCommand::Interpolate(args) => interpolate(args),
         ModelCommand::Verify(args) => verify(args),
     }?;
     Ok(Status::Done)
@@ -109,6 +110,11 @@ fn init(args: &InitArgs) -> Result<()> {
 
 fn convert(args: &ConvertArgs) -> Result<()> {
     Ok(open(&args.model)?.save(&args.output, args.precision)?)
+}
+
+fn interpolate(args: &InterpolateArgs) -> Result<()> {
+    let (first, second) = (open(&args.first)?, open(&args.second)?);
+    Ok(first.save_interpolated(&second, args.share, &args.output, args.precision)?)
 }
 
 fn verify(args: &VerifyArgs) -> Result<()> {

@@ -49,3 +49,15 @@ fn a_copy_in_another_form_restores_alike_and_a_changed_one_is_noticed() {
     fs::write(&weights, file).unwrap();
     model(root.path(), &["verify", "folder"]).code(2).stderr_eq("error: [..]BLAKE3[..]safetensors\n...");
 }
+
+#[test]
+fn a_model_between_two_is_one_of_their_shape() {
+    let root = tempfile::tempdir().unwrap();
+    let arguments = ["interpolate", "gendr-tiny", "gendr-tiny", "--share", "0.4", "-o", "same.safetensors"];
+    model(root.path(), &[&arguments[..], &["--precision", "f16"]].concat()).success();
+    model(root.path(), &["verify", "same.safetensors"]).success();
+    let refused =
+        ["interpolate", "gendr-tiny", "same.safetensors", "--share", "2", "-o", "other.safetensors"];
+    model(root.path(), &refused).code(2).stderr_eq("error: [..]share of 2[..]\n...");
+    assert!(!root.path().join("other.safetensors").exists());
+}

@@ -108,9 +108,26 @@ pub struct RealConfig {
 pub struct DiscriminatorConfig {
     /// Weight of its term for the generator.
     pub weight: f64,
+    /// What it takes for real.
+    #[serde(default)]
+    pub real: RealPicture,
+    /// Show it the enlarged input as well, so that detail has to fit the picture and not only look real.
+    #[serde(default)]
+    pub sees_input: bool,
     /// How it is trained.
     #[serde(default)]
     pub optimization: PartConfig,
+}
+
+/// What the discriminator on pictures takes for real.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RealPicture {
+    /// The sharp crop.
+    #[default]
+    Sharp,
+    /// What the anchor leads to.
+    Target,
 }
 
 /// Losses on pictures, and the picture that they lead to.
@@ -216,7 +233,7 @@ impl DistillConfig {
         let lora = |lora: Option<LoraConfig>| {
             lora.is_none_or(|lora| (1..=4096).contains(&lora.rank) && lora.alpha.is_finite())
         };
-        let rules: [Rule; 9] = [
+        let rules: [Rule; 10] = [
             ("weights of the loss must be numbers from 0", {
                 weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
             }),
@@ -238,6 +255,10 @@ impl DistillConfig {
                 self.discriminator.is_none_or(|judge| {
                     judge.weight.is_finite() && judge.weight >= 0.0 && judge.optimization.is_sound()
                 })
+            }),
+            ("discriminator.real = \"target\" needs [anchor]", {
+                self.anchor.is_some()
+                    || self.discriminator.is_none_or(|judge| judge.real == RealPicture::Sharp)
             }),
             ("anchor must have numbers from 0, and a share of the teacher of 0 to 1", {
                 self.anchor.as_ref().is_none_or(AnchorConfig::is_sound)

@@ -152,7 +152,9 @@ impl<'a> Distill<'a> {
         if let Some(projector) = &projector {
             parts.push(Part::new(PROJECTOR, projector, config.heads)?);
         }
-        let critic = config.discriminator.map(|_| initialize(PatchDiscriminator::new(&device), seed));
+        let critic = config.discriminator.map(|judge| {
+            initialize(PatchDiscriminator::new(1 + usize::from(judge.sees_input), &device), seed)
+        });
         if let (Some(critic), Some(judge)) = (&critic, config.discriminator) {
             parts.push(Part::new(CRITIC, critic, judge.optimization)?);
         }

@@ -1,6 +1,7 @@
 //! One step of distillation: the score networks and the discriminator learn first, then the generator.
 
 use super::{
+    RealPicture,
     generator::Generator,
     networks::{Head, observed},
     run::{CRITIC, Distill, FAKE, GENERATOR, HEAD, PROJECTOR, REAL},
@@ -11,6 +12,7 @@ use crate::{
     batches::{Pick, picks},
     cached_latents::{Latents, encode},
     denoising_loss, discriminator_loss,
+    latent_space::Decoder,
     noise::{Stream, diffusion, draws},
     recompute,
     trainer::{Scores, State},
@@ -172,6 +174,22 @@ impl Distill<'_> {
         }
     }
 
+    /// What the discriminator on pictures takes for real.
+    fn real_picture(&self, batch: &Batch) -> Option<Tensor<4>> {
+        match self.config.discriminator?.real {
+            RealPicture::Sharp => batch.picture.clone(),
+            RealPicture::Target => batch.target.clone(),
+        }
+    }
+
+    /// What the discriminator on pictures gets to see with `picture`.
+    pub(super) fn shown(&self, decoder: &Decoder, batch: &Batch, picture: Tensor<4>) -> Tensor<4> {
+        match self.config.discriminator.is_some_and(|judge| judge.sees_input) {
+            true => Tensor::cat(vec![picture, decoder.decode(batch.low.clone()).detach()], 1),
+            false => picture,
+        }
+    }
+
     /// psi learns z_g, phi learns z_h, the discriminators to tell them apart.
     fn teach_scores(&self, state: &mut State, batch: &Batch, share: f64, add: &mut impl Add) -> Result<()> {
         let generated = self.generated(state, batch)?;
@@ -206,12 +224,13 @@ impl Distill<'_> {
             add("discriminator", &loss);
             state.part(HEAD)?.add_gradients(&head, &mut loss.backward(), share)?;
         }
-        if let (Some(critic), Some(decoder), Some(picture)) =
-            (self.critic.clone(), &self.decoder, batch.picture.clone())
+        if let (Some(critic), Some(decoder), Some(real)) =
+            (self.critic.clone(), &self.decoder, self.real_picture(batch))
         {
             let made = decoder.decode(generated);
             let critic = state.part(CRITIC)?.load(critic)?;
-            let loss = discriminator_loss(critic.forward(picture), critic.forward(made));
+            let logits = |picture| critic.forward(self.shown(decoder, batch, picture));
+            let loss = discriminator_loss(logits(real), logits(made));
             add("critic", &loss);
             state.part(CRITIC)?.add_gradients(&critic, &mut loss.backward(), share)?;
         }

@@ -39,6 +39,9 @@ pub struct TeacherConfig {
     pub weights: PathBuf,
     /// Share of the teacher's result in the target, the rest is the sharp crop.
     pub share: f64,
+    /// Take its detail alone: what a copy eight times smaller holds, colours among it, comes from the sharp crop.
+    #[serde(default)]
+    pub detail_only: bool,
 }
 
 /// The network to train.

@@ -57,7 +57,7 @@ pub fn run(
         }
         None => template,
     };
-    let discriminator = initialize(PatchDiscriminator::new(&device), config.seed);
+    let discriminator = initialize(PatchDiscriminator::new(1, &device), config.seed);
     let parts = vec![
         Part::new(VAE, &template, config.optimization)?,
         Part::new(DISCRIMINATOR, &discriminator, config.discriminator)?,

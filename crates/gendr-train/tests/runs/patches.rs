@@ -74,6 +74,8 @@ learning_rate = 1e-3
 learning_rate = 1e-3
 [discriminator]
 weight = 0.1
+real = "target"
+sees_input = true
 [discriminator.optimization]
 learning_rate = 1e-3
 [anchor.loss]
@@ -118,6 +120,11 @@ fn a_restorer_on_patches_is_distilled_and_resumed() {
     assert_eq!(about.description().scaling_factor, Some(2.0));
 
     let config: DistillConfig = parse_config(&format!("{DISTILL}{SHARED}")).expect("a configuration");
+    let aimless = DistillConfig { anchor: None, ..config.clone() };
+    let error =
+        distill::run(&aimless, &paths(data.path(), "aimless"), &Silent, &|| false).expect_err("no target");
+    assert!(error.to_string().contains("needs [anchor]"), "{error}");
+
     let whole = paths(data.path(), "whole");
     let report = distill::run(&config, &whole, &Silent, &|| false).expect("a run");
     restores(&report.result, Family::Pix);
