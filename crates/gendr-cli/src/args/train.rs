@@ -21,7 +21,7 @@ pub(crate) struct TrainArgs {
 #[cfg(feature = "train")]
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  gendr train regress --config configs/tiny-v0.toml --data data/ --run runs/tiny"
+    after_help = "Example:\n  gendr train regress --config configs/gendr-tiny/regress.toml --data data/ --run runs/gendr-tiny-regress"
 )]
 pub(crate) struct TrainArgs {
     /// What is trained
