@@ -83,6 +83,9 @@ fn channels(coded: &Coded, cicp: Option<[u8; 4]>, limits: &Limits) -> Result<Cha
 }
 
 fn decode_stream(stream: &[u8], limits: &Limits) -> Result<Frame> {
+    if stream.is_empty() {
+        return Err(Error::input("the AVIF has a picture without data"));
+    }
     let mut settings = Settings::new();
     settings.set_n_threads(1);
     settings.set_max_frame_delay(1);

@@ -1,5 +1,7 @@
 //! Lossless JPEG XL, in the container that holds metadata.
 
+use std::borrow::Cow;
+
 use zune_core::{bit_depth::BitDepth, colorspace::ColorSpace, options::EncoderOptions};
 use zune_jpegxl::JxlSimpleEncoder;
 
@@ -15,6 +17,7 @@ pub(super) fn encode(raster: &Raster, metadata: &Metadata, notices: &mut Vec<Not
         return Err(Error::unsupported("JPEG XL is written with at least 2 pixels a side")
             .with_hint("choose PNG or TIFF"));
     }
+    let raster = &without_deep_grey_with_opacity(raster, notices);
     let color = match raster.layout {
         Layout::Grey => ColorSpace::Luma,
         Layout::Rgb | Layout::Cmyk => ColorSpace::RGB,
@@ -52,6 +55,19 @@ pub(super) fn encode(raster: &Raster, metadata: &Metadata, notices: &mut Vec<Not
     file.extend(b"\0\0\0\0jxlc");
     file.append(&mut codestream);
     Ok(file)
+}
+
+/// 16-bit grey with opacity as colour: the encoder takes its samples for signed ones.
+fn without_deep_grey_with_opacity<'a>(raster: &'a Raster, notices: &mut Vec<Notice>) -> Cow<'a, Raster> {
+    match (&raster.samples, raster.layout) {
+        (Samples::Sixteen(samples), Layout::GreyAlpha) => {
+            notices.push(Notice::converted("16-bit grey with opacity is written as colour"));
+            let pixels = samples.chunks_exact(2).flat_map(|pixel| [pixel[0], pixel[0], pixel[0], pixel[1]]);
+            let samples = Samples::Sixteen(pixels.collect());
+            Cow::Owned(Raster { layout: Layout::Rgba, samples, ..*raster })
+        }
+        _ => Cow::Borrowed(raster),
+    }
 }
 
 /// The image header as the encoder writes it (ISO/IEC 18181-1, annex D), for 16-bit colour with opacity of `alpha_bits`.
@@ -119,9 +135,9 @@ impl Bits {
     fn put_side(&mut self, side: usize) {
         let value = side as u32 - 1;
         let (selector, count) = match value {
-            ..0x200 => (0, 9),
-            ..0x2000 => (1, 13),
-            ..0x4_0000 => (2, 18),
+            0..0x200 => (0, 9),
+            0x200..0x2000 => (1, 13),
+            0x2000..0x4_0000 => (2, 18),
             _ => (3, 30),
         };
         self.put(2, selector);

@@ -220,3 +220,14 @@ fn colors_come_back_through_srgb_even_those_outside_it() {
         assert!(mean < 0.5, "{name}: mean difference {mean}");
     }
 }
+
+#[test]
+fn the_rounding_of_a_profile_makes_no_other_space_of_srgb() {
+    let mut profile = ColorProfile::new_srgb();
+    profile.cicp = None;
+    profile.red_colorant.x += 2e-4;
+    profile.green_colorant.y -= 2e-4;
+    assert!(with_profile(synthetic(8, 8), &profile).color_space().is_none());
+    profile.red_colorant.x += 0.02;
+    assert!(with_profile(synthetic(8, 8), &profile).color_space().is_some());
+}

@@ -83,7 +83,9 @@ mod jxl {
             let got = decode(&encode(OutputFormat::Jxl), &Limits::default()).unwrap();
             let want = decode(&encode(OutputFormat::Png), &Limits::default()).unwrap();
             assert!(difference(&got.color, &want.color).0 < 1e-6, "{grey} {alpha} {depth:?}");
-            assert_eq!((got.grey, got.depth, &got.alpha), (grey, depth, &want.alpha));
+            // The encoder cannot write 16-bit grey with opacity as such.
+            let stays_grey = grey && !(alpha && depth == Depth::Sixteen);
+            assert_eq!((got.grey, got.depth, &got.alpha), (stays_grey, depth, &want.alpha));
             assert_eq!((got.metadata.xmp, got.metadata.exif), (want.metadata.xmp, want.metadata.exif));
         }
     }
@@ -120,7 +122,8 @@ mod avif {
                     let (channel, y, x) = (at / area, at % area / 192, at % 192);
                     sum += (got.color.data()[at] - want.row(channel, y / 8)[x / 8]).abs();
                 }
-                assert!(sum / (3 * area) as f32 < 0.01, "{name}: {}", sum / (3 * area) as f32);
+                let mean = sum / (3 * area) as f32;
+                assert!(mean < 0.01, "{name}: {mean}");
                 continue;
             }
             let want = base(if kind == "near" { "exact" } else { kind });
@@ -195,8 +198,8 @@ fn lossy_webp_is_written_where_a_quality_is_asked_for() {
         assert!(difference(&got.color, &picture.color).1 < 0.15, "{name}");
         assert_eq!(got.alpha, picture.alpha, "{name}");
         assert_eq!(
-            (got.metadata.exif, got.metadata.xmp),
-            (picture.metadata.exif, picture.metadata.xmp),
+            (&got.metadata.exif, &got.metadata.xmp),
+            (&picture.metadata.exif, &picture.metadata.xmp),
             "{name}"
         );
         let lossless = encode(&picture, &EncodeOptions::new(OutputFormat::Webp)).unwrap();

@@ -47,7 +47,6 @@ pub(crate) struct Container<'a> {
 /// A picture as coded: one stream, or a grid of them.
 pub(crate) struct Coded {
     pub(crate) columns: usize,
-    pub(crate) rows: usize,
     /// Size of the whole where it is a grid.
     pub(crate) size: Option<(u32, u32)>,
     /// AV1 streams, row by row.
@@ -183,7 +182,7 @@ impl<'a> Container<'a> {
         let item = self.item(id).ok_or_else(|| damaged("its picture"))?;
         let data = self.data(item).ok_or_else(ends_early)?;
         if item.kind == *b"av01" {
-            return Ok(Coded { columns: 1, rows: 1, size: None, streams: vec![data] });
+            return Ok(Coded { columns: 1, size: None, streams: vec![data] });
         }
         if item.kind != *b"grid" {
             let kind = String::from_utf8_lossy(&item.kind).into_owned();
@@ -204,7 +203,7 @@ impl<'a> Container<'a> {
             self.data(part).ok_or_else(ends_early)
         };
         let streams = ids.iter().map(stream).collect::<Result<_>>()?;
-        Ok(Coded { columns: grid.columns, rows: grid.rows, size: Some(grid.size), streams })
+        Ok(Coded { columns: grid.columns, size: Some(grid.size), streams })
     }
 
     fn item(&self, id: u32) -> Option<&Item> {

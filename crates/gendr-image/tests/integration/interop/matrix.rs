@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gendr_image::{EncodeOptions, Limits, Notice, NoticeKind, OutputFormat, encode, read};
+use gendr_image::{EncodeOptions, Format, Limits, Notice, NoticeKind, OutputFormat, encode, read};
 use moxcms::ColorProfile;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -336,8 +336,10 @@ fn nothing_is_lost_on_the_way_from_format_to_the_same_format() {
     for case in &cases {
         let picture = read(&case.source, &Limits::default()).unwrap();
         assert_eq!(tell(&picture.notices), Vec::<String>::new(), "{}", case.source.display());
-        let options =
-            EncodeOptions { quality: Some(100), ..EncodeOptions::new(OutputFormat::same_as(picture.format)) };
+        let options = EncodeOptions {
+            quality: (picture.format == Format::Jpeg).then_some(100),
+            ..EncodeOptions::new(OutputFormat::same_as(picture.format))
+        };
         let encoded = encode(&picture, &options).unwrap();
         assert_eq!(tell(&encoded.notices), Vec::<String>::new(), "{}", case.source.display());
         fs::write(&case.result, encoded.bytes).unwrap();
@@ -380,7 +382,9 @@ fn check_feature(format: OutputFormat, encoder: &[&str], decoder: &str, most: f3
             "-XMP-dc:Title=Grün",
         ];
         run(encoder[0], &[&encoder[1..], &[text(&png), text(&source)]].concat());
-        run("exiftool", &[&["-q", "-overwrite_original", "-n"], &written[..], &[text(&source)]].concat());
+        // `-m`: a bare JPEG XL stream is wrapped in a container, which counts as a minor error.
+        let quietly = ["-q", "-m", "-overwrite_original", "-n"];
+        run("exiftool", &[&quietly[..], &written[..], &[text(&source)]].concat());
         let picture = read(&source, &Limits::default()).unwrap();
         let options = EncodeOptions { quality: Some(100), ..EncodeOptions::new(format) };
         let encoded = encode(&picture, &options).unwrap();
