@@ -25,7 +25,8 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
     let (frame_width, frame_height) = (usize::from(frame.width), usize::from(frame.height));
     let row_bytes = 4 * frame_width.min(width.saturating_sub(left));
     let rows = frame.buffer.chunks_exact((4 * frame_width).max(1)).take(frame_height);
-    for (y, row) in rows.enumerate().take_while(|(y, _)| top + y < height) {
+    // A frame may lie beside the canvas.
+    for (y, row) in rows.enumerate().take_while(|(y, _)| row_bytes > 0 && top + y < height) {
         let start = ((top + y) * width + left) * 4;
         canvas[start..start + row_bytes].copy_from_slice(&row[..row_bytes]);
     }

@@ -89,6 +89,10 @@ fn gifs() -> Vec<(String, Vec<u8>)> {
             [header(2, 2), frame(65535, 65535, 1, 1), vec![0x3b]].concat(),
         ),
         (
+            "a frame to the right of the canvas".to_owned(),
+            [header(2, 2), frame(65535, 0, 1, 2), vec![0x3b]].concat(),
+        ),
+        (
             "a frame larger than the canvas".to_owned(),
             [header(2, 2), frame(1, 1, 65535, 65535), vec![0x3b]].concat(),
         ),
