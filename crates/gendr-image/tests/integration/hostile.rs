@@ -150,3 +150,12 @@ proptest! {
         check(name, &bytes);
     }
 }
+
+#[test]
+fn a_gif_frame_to_the_right_of_the_canvas_is_not_seen() {
+    let mut bytes = b"GIF89a\x02\0\x02\0\x80\0\0\0\0\0\xff\xff\xff".to_vec();
+    bytes.extend(b"\x2c\xff\xff\0\0\x01\0\x01\0\0\x02\x02\x4c\x01\0\x3b");
+    let picture = decode(&bytes, &Limits::default()).unwrap();
+    assert_eq!((picture.width(), picture.height()), (2, 2));
+    assert!(picture.alpha.unwrap().data().iter().all(|&opacity| opacity == 0.0));
+}
