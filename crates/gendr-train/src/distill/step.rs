@@ -12,7 +12,6 @@ use crate::{
     batches::{Pick, picks},
     cached_latents::{Latents, encode},
     denoising_loss, discriminator_loss,
-    latent_space::Decoder,
     noise::{Stream, diffusion, draws},
     recompute,
     trainer::{Scores, State},
@@ -39,10 +38,22 @@ pub(super) struct Batch {
     pub(super) picture: Option<Tensor<4>>,
     /// What the anchor leads to.
     pub(super) target: Option<Tensor<4>>,
+    /// The enlarged input, where the discriminator on pictures sees it.
+    enlarged: Option<Tensor<4>>,
     /// For the score term and the discriminator.
     pub(super) look: Look,
     /// For the score networks' own learning.
     learn: Look,
+}
+
+impl Batch {
+    /// What the discriminator on pictures gets to see with `picture`.
+    pub(super) fn shown(&self, picture: Tensor<4>) -> Tensor<4> {
+        match &self.enlarged {
+            Some(enlarged) => Tensor::cat(vec![picture, enlarged.clone()], 1),
+            None => picture,
+        }
+    }
 }
 
 /// Timesteps with their noise and levels.
@@ -139,7 +150,10 @@ impl Distill<'_> {
             true => Some(self.pairs.sharp(picks, &self.device)?),
             false => None,
         };
-        Ok(Batch { low, sharp, features, picture, target, look, learn })
+        let sees_input = self.config.discriminator.is_some_and(|judge| judge.sees_input);
+        let seeing = self.decoder.as_ref().filter(|_| sees_input);
+        let enlarged = seeing.map(|decoder| decoder.decode(low.clone()).detach());
+        Ok(Batch { low, sharp, features, picture, target, enlarged, look, learn })
     }
 
     /// Features of the base model for clean latents: to align with where the space has no encoder.
@@ -182,14 +196,6 @@ impl Distill<'_> {
         }
     }
 
-    /// What the discriminator on pictures gets to see with `picture`.
-    pub(super) fn shown(&self, decoder: &Decoder, batch: &Batch, picture: Tensor<4>) -> Tensor<4> {
-        match self.config.discriminator.is_some_and(|judge| judge.sees_input) {
-            true => Tensor::cat(vec![picture, decoder.decode(batch.low.clone()).detach()], 1),
-            false => picture,
-        }
-    }
-
     /// psi learns z_g, phi learns z_h, the discriminators to tell them apart.
     fn teach_scores(&self, state: &mut State, batch: &Batch, share: f64, add: &mut impl Add) -> Result<()> {
         let generated = self.generated(state, batch)?;
@@ -229,7 +235,7 @@ impl Distill<'_> {
         {
             let made = decoder.decode(generated);
             let critic = state.part(CRITIC)?.load(critic)?;
-            let logits = |picture| critic.forward(self.shown(decoder, batch, picture));
+            let logits = |picture| critic.forward(batch.shown(picture));
             let loss = discriminator_loss(logits(real), logits(made));
             add("critic", &loss);
             state.part(CRITIC)?.add_gradients(&critic, &mut loss.backward(), share)?;
