@@ -97,14 +97,8 @@ fn header(raster: &Raster, alpha_bits: u8) -> Vec<u8> {
     }
     // Not XYB.
     bits.put(1, 0);
-    if raster.layout.is_grey() {
-        // Given by enumeration: grey, D65, sRGB's curve, relative intent.
-        for (count, value) in [(1, 0), (1, 0), (2, 1), (2, 1), (1, 0), (2, 2), (4, 11), (2, 1)] {
-            bits.put(count, value);
-        }
-    } else {
-        bits.put(1, 1);
-    }
+    // sRGB.
+    bits.put(1, 1);
     // No extensions, default transform.
     bits.put(2, 0);
     bits.put(1, 1);
