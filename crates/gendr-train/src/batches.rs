@@ -10,7 +10,7 @@ use crate::{
     trainer::{DataConfig, Paths},
 };
 use burn::tensor::{Device, Tensor, TensorData};
-use gendr_degrade::Draws;
+use gendr_degrade::{Draws, sharpen};
 use gendr_image::{Planes, Resampling, resize, upscale};
 use rayon::prelude::*;
 
@@ -106,7 +106,8 @@ impl Pairs {
         self.batch(picks, device, |pick| turned(&self.high(pick.pair)?, pick.turn))
     }
 
-    /// What `picks` should become: the teacher's share of its results, the rest sharp. `[n, 3, side, side]` in `[-1, 1]`.
+    /// What `picks` should become: the teacher's share of its results, the rest sharp; sharpened if
+    /// asked. `[n, 3, side, side]` in `[-1, 1]`.
     pub(crate) fn targets(
         &self,
         picks: &[Pick],
@@ -120,6 +121,10 @@ impl Pairs {
                     led_by(sharp, &self.teacher(pick.pair)?, teacher.share as f32, teacher.detail_only)?
                 }
                 _ => sharp,
+            };
+            let target = match teacher.and_then(|teacher| teacher.sharpen) {
+                Some(how) => sharpen(&target, &how)?,
+                None => target,
             };
             turned(&target, pick.turn)
         })

@@ -21,11 +21,11 @@ pub(crate) struct PatchDiscriminator {
 }
 
 impl PatchDiscriminator {
-    /// The network, without weights yet, for so many pictures at once: one, or one and what it came from.
-    pub(crate) fn new(pictures: usize, device: &Device) -> Self {
-        let norm = |channels| GroupNorm::new(GROUPS, channels, 1e-5, device);
+    /// The network, without weights yet, for pictures of so many channels.
+    pub(crate) fn new(channels: usize, device: &Device) -> Self {
+        let norm = |width| GroupNorm::new(GROUPS, width, 1e-5, device);
         Self {
-            conv_1: Conv2d::halving(3 * pictures, WIDTH, 3, device),
+            conv_1: Conv2d::halving(channels, WIDTH, 3, device),
             conv_2: Conv2d::halving(WIDTH, 2 * WIDTH, 3, device),
             norm_2: norm(2 * WIDTH),
             conv_3: Conv2d::halving(2 * WIDTH, 4 * WIDTH, 3, device),
@@ -34,7 +34,7 @@ impl PatchDiscriminator {
         }
     }
 
-    /// Pictures `[n, 3 pictures, h, w]` in `[-1, 1]` to logits `[n, 1, h / 8, w / 8]`.
+    /// Pictures `[n, channels, h, w]` in `[-1, 1]` to logits `[n, 1, h / 8, w / 8]`.
     pub(crate) fn forward(&self, picture: Tensor<4>) -> Tensor<4> {
         let x = ops::silu(self.conv_1.forward(picture));
         let x = self.norm_2.forward_silu(self.conv_2.forward(x));

@@ -6,5 +6,5 @@ mod run;
 mod student;
 
 pub use config::{LossConfig, ModelConfig, RegressConfig, TeacherConfig, TrainingConfig};
-pub(crate) use losses::loss;
+pub(crate) use losses::{loss, luma};
 pub use run::run;

@@ -75,6 +75,8 @@ pub fn run(
     let projector = aligned.then(|| initialize(projector.init(&device), config.seed));
 
     let mut parts = vec![Part::new(UNET, &unet, config.optimization)?];
+    // From now on its weights are the part's.
+    let unet = unet_config.init(&device)?;
     if let Some(prompts) = &prompts {
         parts.push(Part::new(PROMPTS, prompts, config.prompt.unwrap_or(config.optimization))?);
     }
@@ -116,6 +118,7 @@ struct Base<'a> {
     space: LatentSpace,
     target: AlignmentTarget,
     unet_config: UnetConfig,
+    /// Without weights.
     unet: Unet,
     prompts: Option<Prompts>,
     projector: Option<Projector>,

@@ -114,6 +114,9 @@ pub struct DiscriminatorConfig {
     /// Show it the enlarged input as well, so that detail has to fit the picture and not only look real.
     #[serde(default)]
     pub sees_input: bool,
+    /// Show it luma alone: colours then come from the other terms, and no false ones from this.
+    #[serde(default)]
+    pub luma: bool,
     /// How it is trained.
     #[serde(default)]
     pub optimization: PartConfig,

@@ -1,7 +1,7 @@
 //! The network that becomes the restorer, and how its output is read.
 
-use super::{networks::Adapted, run::GENERATOR};
-use crate::{Error, LoraConfig, Result, latent_space::LatentSpace, prompts::Prompts, trainer::Part};
+use super::{NetworkConfig, networks::Adapted, run::GENERATOR};
+use crate::{Error, Result, latent_space::LatentSpace, prompts::Prompts, trainer::Part};
 use burn::tensor::{Device, Tensor};
 use gendr_model::{Family, OneStep, PixOutput, StoredModel, Unet, UnetConfig};
 
@@ -19,7 +19,7 @@ enum Form {
 pub(super) struct Generator {
     pub(super) adapted: Adapted,
     pub(super) config: UnetConfig,
-    /// With the weights that it starts from.
+    /// With the weights that low-rank matrices are added to; without any where it is trained whole.
     pub(super) template: Unet,
     pub(super) prompts: Option<Prompts>,
     /// What it starts from.
@@ -28,13 +28,15 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    /// A generator that starts from `model`, whose latents are those of `space`.
+    /// A generator that starts from `model`, whose latents are those of `space` and whose UNet is `loaded` if it has been, and
+    /// its part of the run.
     pub(super) fn new(
-        model: StoredModel,
+        (model, loaded): (StoredModel, Option<Unet>),
         space: &LatentSpace,
-        lora: Option<LoraConfig>,
+        settings: &NetworkConfig,
+        seed: u64,
         device: &Device,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Part)> {
         let about = model.description();
         let residual = about.family == Family::Pix && about.pix.output == PixOutput::Residual;
         let form = match space {
@@ -48,9 +50,15 @@ impl Generator {
             }
         };
         let config = about.unet.clone().ok_or_else(|| Error::argument("a model without UNet"))?;
-        let template = model.weights().part("unet.").load(config.init(device)?)?;
+        let start = match loaded {
+            Some(unet) => unet,
+            None => model.weights().part("unet.").load(config.init(device)?)?,
+        };
+        let adapted = Adapted { name: GENERATOR, lora: settings.lora };
+        let part = adapted.part(&start, settings.optimization, seed)?;
+        let template = if settings.lora.is_some() { start } else { config.init(device)? };
         let prompts = Prompts::of_model(&model, device)?;
-        Ok(Self { adapted: Adapted { name: GENERATOR, lora }, config, template, prompts, model, form })
+        Ok((Self { adapted, config, template, prompts, model, form }, part))
     }
 
     /// z_g of z_l.
@@ -88,7 +96,10 @@ impl Generator {
 
     /// The network with averaged weights, not tracked.
     pub(super) fn averaged(&self, part: &Part, device: &Device) -> Result<Unet> {
-        let template = self.model.weights().part("unet.").load(self.config.init(device)?)?;
+        let mut template = self.config.init(device)?;
+        if self.adapted.lora.is_some() {
+            template = self.model.weights().part("unet.").load(template)?;
+        }
         self.adapted.load_average(part, &template, device)
     }
 }

@@ -119,13 +119,14 @@ impl<'a> Distill<'a> {
             return Err(Error::argument("guidance needs a model that looks at embeddings")
                 .with_hint("set loss.guidance to 1"));
         }
-        let generator = Generator::new(start.unwrap_or(model), &space, config.generator.lora, &device)?;
+        let start = match start {
+            Some(start) => (start, None),
+            None => (model, Some(base.clone())),
+        };
+        let (generator, part) = Generator::new(start, &space, &config.generator, seed, &device)?;
         let real = (!config.real.fixed).then_some(Adapted { name: REAL, lora: config.real.lora });
         let fake = Adapted { name: FAKE, lora: config.fake.lora };
-        let mut parts = vec![
-            generator.adapted.part(&generator.template, config.generator.optimization, seed)?,
-            fake.part(&base, config.fake.optimization, seed)?,
-        ];
+        let mut parts = vec![part, fake.part(&base, config.fake.optimization, seed)?];
         if let Some(real) = &real {
             parts.push(real.part(&base, config.real.optimization, seed)?);
         }
@@ -153,7 +154,9 @@ impl<'a> Distill<'a> {
             parts.push(Part::new(PROJECTOR, projector, config.heads)?);
         }
         let critic = config.discriminator.map(|judge| {
-            initialize(PatchDiscriminator::new(1 + usize::from(judge.sees_input), &device), seed)
+            let pictures = 1 + usize::from(judge.sees_input);
+            let channels = if judge.luma { 1 } else { 3 };
+            initialize(PatchDiscriminator::new(channels * pictures, &device), seed)
         });
         if let (Some(critic), Some(judge)) = (&critic, config.discriminator) {
             parts.push(Part::new(CRITIC, critic, judge.optimization)?);

@@ -14,6 +14,7 @@ use crate::{
     denoising_loss, discriminator_loss,
     noise::{Stream, diffusion, draws},
     recompute,
+    regress::luma,
     trainer::{Scores, State},
 };
 use burn::{
@@ -40,6 +41,8 @@ pub(super) struct Batch {
     pub(super) target: Option<Tensor<4>>,
     /// The enlarged input, where the discriminator on pictures sees it.
     enlarged: Option<Tensor<4>>,
+    /// Whether it sees luma alone.
+    luma: bool,
     /// For the score term and the discriminator.
     pub(super) look: Look,
     /// For the score networks' own learning.
@@ -49,9 +52,10 @@ pub(super) struct Batch {
 impl Batch {
     /// What the discriminator on pictures gets to see with `picture`.
     pub(super) fn shown(&self, picture: Tensor<4>) -> Tensor<4> {
+        let seen = |picture| if self.luma { luma(&picture) } else { picture };
         match &self.enlarged {
-            Some(enlarged) => Tensor::cat(vec![picture, enlarged.clone()], 1),
-            None => picture,
+            Some(enlarged) => Tensor::cat(vec![seen(picture), seen(enlarged.clone())], 1),
+            None => seen(picture),
         }
     }
 }
@@ -153,7 +157,8 @@ impl Distill<'_> {
         let sees_input = self.config.discriminator.is_some_and(|judge| judge.sees_input);
         let seeing = self.decoder.as_ref().filter(|_| sees_input);
         let enlarged = seeing.map(|decoder| decoder.decode(low.clone()).detach());
-        Ok(Batch { low, sharp, features, picture, target, enlarged, look, learn })
+        let luma = self.config.discriminator.is_some_and(|judge| judge.luma);
+        Ok(Batch { low, sharp, features, picture, target, enlarged, luma, look, learn })
     }
 
     /// Features of the base model for clean latents: to align with where the space has no encoder.

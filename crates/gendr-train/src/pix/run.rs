@@ -74,6 +74,7 @@ struct Pix<'a> {
     prompts: Option<Prompts>,
     one_step: OneStep,
     student_config: UnetConfig,
+    /// Without weights.
     student: Unet,
     judge: Option<(Judge, Head)>,
     fourier: MaskedFourier,
@@ -111,6 +112,8 @@ impl<'a> Pix<'a> {
         let one_step = model.description().one_step;
         let prompt = prompts.as_ref().map(|prompts| prompts.batch(0, 1));
         let mut parts = vec![Part::new(STUDENT, &student, config.optimization)?];
+        // From now on its weights are the part's.
+        let student = student_config.init(&device)?;
         let judge = match (config.loss.adversarial > 0.0, &previous) {
             (false, _) => None,
             (true, Some(previous)) if config.target == Target::Picture => {

@@ -5,6 +5,7 @@ use crate::{
     trainer::{CheckpointConfig, DataConfig, ValidationConfig, check_rules, one},
     vae::AutoencoderConfig,
 };
+use gendr_degrade::SharpenConfig;
 use gendr_model::Family;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub struct RegressConfig {
     pub teacher: Option<TeacherConfig>,
     /// The network to train.
     pub model: ModelConfig,
+    /// A model of that shape to go on from, relative to the data folder; without one, weights are drawn.
+    #[serde(default)]
+    pub start: Option<PathBuf>,
     /// Optimisation.
     pub training: TrainingConfig,
     /// What is minimised.
@@ -42,6 +46,9 @@ pub struct TeacherConfig {
     /// Take its detail alone: what a copy eight times smaller holds, colours among it, comes from the sharp crop.
     #[serde(default)]
     pub detail_only: bool,
+    /// Sharpen the target: a small network's means come out softer than what it learns from.
+    #[serde(default)]
+    pub sharpen: Option<SharpenConfig>,
 }
 
 /// The network to train.

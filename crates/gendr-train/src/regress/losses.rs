@@ -49,14 +49,19 @@ fn gradient(difference: &Tensor<4>) -> Tensor<1> {
 
 /// log2 of the local amplitude of detail in luma, with a floor of one level: E of the score D, on a grid of windows.
 fn amplitude(picture: &Tensor<4>) -> Tensor<4> {
-    let channel = |index, weight: f64| picture.clone().narrow(1, index, 1).mul_scalar(weight * LUMA_LEVELS);
-    let luma = channel(0, 0.299) + channel(1, 0.587) + channel(2, 0.114);
+    let luma = luma(picture).mul_scalar(LUMA_LEVELS);
     let window = AvgPoolOptions::new([DETAIL_WINDOW; 2]).with_stride([1; 2]);
     let window = window.with_padding([DETAIL_WINDOW / 2; 2]).with_count_include_pad(false);
     let detail = luma.clone() - avg_pool2d(luma, window);
     let window = AvgPoolOptions::new([AMPLITUDE_WINDOW; 2]).with_stride([AMPLITUDE_STEP; 2]);
     let energy = avg_pool2d(detail.clone() * detail, window);
     energy.add_scalar(1.0).log().mul_scalar(0.5 / std::f64::consts::LN_2)
+}
+
+/// Luma (BT.601) `[n, 1, h, w]` of red, green and blue `[n, 3, h, w]`.
+pub(crate) fn luma(picture: &Tensor<4>) -> Tensor<4> {
+    let weighted = |channel, weight: f64| picture.clone().narrow(1, channel, 1).mul_scalar(weight);
+    weighted(0, 0.299) + weighted(1, 0.587) + weighted(2, 0.114)
 }
 
 #[cfg(test)]

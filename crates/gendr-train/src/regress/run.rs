@@ -2,9 +2,10 @@
 
 use super::{RegressConfig, losses::loss, student::Student};
 use crate::{
-    Result, Schedule,
+    Error, Result, Schedule,
     batches::{picks, read_taught},
     pairs::Pairs,
+    parameters::Parameters,
     progress::Progress,
     trainer::{Part, PartConfig, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
     validation::picture_scores,
@@ -41,6 +42,7 @@ pub fn run(
 struct Regress<'a> {
     config: &'a RegressConfig,
     device: Device,
+    /// Without weights.
     template: Student,
     state: State,
     pairs: Pairs,
@@ -59,7 +61,11 @@ impl<'a> Regress<'a> {
         let (pairs, validation) =
             read_taught(source, held_out, config.teacher.as_ref(), paths, progress, cancelled)?;
         let device = paths.device.clone().autodiff();
-        let (template, parameters) = config.model.start(config.seed, &device)?;
+        let template = config.model.init(config.seed, &device)?;
+        let parameters = match &config.start {
+            Some(start) => weights_of(&paths.data.join(start), config, template.clone())?,
+            None => config.model.start(config.seed, &device)?,
+        };
         let training = &config.training;
         let part = PartConfig {
             learning_rate: training.learning_rate,
@@ -123,6 +129,21 @@ impl Stage for Regress<'_> {
         StoredModel::new(description, weights)?.save(&path, Precision::F16)?;
         Ok(path)
     }
+}
+
+/// The weights of a stored model of the same shape as `student`.
+fn weights_of(path: &Path, config: &RegressConfig, student: Student) -> Result<Parameters> {
+    let model = StoredModel::open(path)?;
+    let (about, wanted) = (model.description(), config.model.description());
+    let other = || {
+        Error::argument(format!("{} is not of the shape that [model] says", path.display()))
+            .with_hint("`gendr model info` shows its shape; leave out `start` to begin anew")
+    };
+    if (about.family, about.pix) != (wanted.family, wanted.pix) {
+        return Err(other());
+    }
+    let student = model.weights().load(student).map_err(|error| other().with_source(error))?;
+    Parameters::of(&student)
 }
 
 fn to_unit(picture: Tensor<4>) -> Tensor<4> {

@@ -65,9 +65,9 @@ impl ModelConfig {
         Ok(Student { unet: unet.init(device)?, vae, prompt })
     }
 
-    /// The network and its first parameters: random, but without autoencoder the output is zero, so that the first result is the
+    /// The network's first parameters: random, but without autoencoder the output is zero, so that the first result is the
     /// enlarged input.
-    pub(crate) fn start(&self, seed: u64, device: &Device) -> Result<(Student, Parameters)> {
+    pub(crate) fn start(&self, seed: u64, device: &Device) -> Result<Parameters> {
         let student = self.init(seed, device)?;
         let Student { unet, vae, prompt } = student;
         let (unet, vae) = (initialize(unet, seed), vae.map(|vae| initialize(vae, seed)));
@@ -78,7 +78,7 @@ impl ModelConfig {
             let last = last.ok_or_else(|| Error::argument("a UNet without conv_out"))?;
             parameters.values[last].fill(0.0);
         }
-        Ok((student, parameters))
+        Ok(parameters)
     }
 }
 

@@ -50,18 +50,18 @@ pub fn run(
     let source = (config.seed, &config.data);
     let (pairs, validation) = read_both(source, config.validation.pairs, paths, progress, cancelled)?;
     let device = paths.device.clone().autodiff();
-    let template = initialize(config.autoencoder.network().init(&device)?, config.seed);
-    let template = match &config.autoencoder.from {
-        Some(from) => {
-            FrozenAutoencoder::open(&paths.data.join(from), &paths.device)?.weights.load(template)?
-        }
-        None => template,
+    let template = config.autoencoder.network().init(&device)?;
+    let start = initialize(template.clone(), config.seed);
+    let start = match &config.autoencoder.from {
+        Some(from) => FrozenAutoencoder::open(&paths.data.join(from), &paths.device)?.weights.load(start)?,
+        None => start,
     };
-    let discriminator = initialize(PatchDiscriminator::new(1, &device), config.seed);
+    let discriminator = initialize(PatchDiscriminator::new(3, &device), config.seed);
     let parts = vec![
-        Part::new(VAE, &template, config.optimization)?,
+        Part::new(VAE, &start, config.optimization)?,
         Part::new(DISCRIMINATOR, &discriminator, config.discriminator)?,
     ];
+    drop(start);
     let perceptual = config.perceptual.open(&paths.data, &device, progress)?;
     let state = State::new(parts).resume(&paths.run, &settings)?;
     let mut stage = Vae { config, device, template, discriminator, perceptual, state, pairs, validation };
@@ -73,6 +73,7 @@ pub fn run(
 struct Vae<'a> {
     config: &'a VaeConfig,
     device: Device,
+    /// Without weights.
     template: AutoencoderKl,
     discriminator: PatchDiscriminator,
     perceptual: Option<Perceptual>,

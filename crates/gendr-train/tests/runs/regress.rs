@@ -85,6 +85,31 @@ fn stopping_and_going_on_gives_the_same_weights() {
 }
 
 #[test]
+fn a_run_goes_on_from_a_model_of_its_shape_and_of_no_other() {
+    let data = data();
+    let first = run(&config(|_| ()), &paths(data.path(), "first"), &Silent, &|| false).expect("a run");
+    let go_on = |name: &str, change: fn(&mut RegressConfig)| {
+        let config = config(|config| {
+            config.start = Some(first.result.clone());
+            config.training.steps = 1;
+            config.training.learning_rate = 0.0;
+            change(config);
+        });
+        run(&config, &paths(data.path(), name), &Silent, &|| false)
+    };
+    let second = go_on("second", |_| ()).expect("a run");
+    let values = |path: &Path| {
+        let model = StoredModel::open(path).expect("a model");
+        let tensors = model.weights().tensors().clone();
+        tensors.iter().map(|(name, tensor)| tensor.values(name).expect("floats").to_vec()).collect::<Vec<_>>()
+    };
+    assert!(values(&first.result) == values(&second.result), "no step was taken: the weights stay");
+    let error =
+        go_on("third", |config| config.model.block_out_channels = vec![8]).expect_err("another shape");
+    assert!(error.kind() == ErrorKind::Argument && error.hint().is_some(), "{error}");
+}
+
+#[test]
 fn four_batches_of_one_are_one_of_four() {
     let data = data();
     let weights = |name: &str, batch, accumulation| {
