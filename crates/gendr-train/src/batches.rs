@@ -117,14 +117,9 @@ impl Pairs {
         self.batch(picks, device, |pick| {
             let sharp = self.high(pick.pair)?;
             let target = match teacher {
-                Some(teacher) if teacher.share > 0.0 => {
-                    led_by(sharp, &self.teacher(pick.pair)?, teacher.share as f32, teacher.detail_only)?
-                }
-                _ => sharp,
-            };
-            let target = match teacher.and_then(|teacher| teacher.sharpen) {
-                Some(how) => sharpen(&target, &how)?,
-                None => target,
+                Some(teacher) if teacher.share > 0.0 => led_by(sharp, &self.teacher(pick.pair)?, teacher)?,
+                Some(teacher) => sharpened(sharp, teacher)?,
+                None => sharp,
             };
             turned(&target, pick.turn)
         })
@@ -145,20 +140,27 @@ impl Pairs {
     }
 }
 
-/// The sharp picture, a share of the way to the teacher's; of that way the detail alone if asked.
-fn led_by(sharp: Planes, taught: &Planes, share: f32, detail_only: bool) -> Result<Planes> {
+/// The sharp picture, a share of the way to the teacher's, of that way the detail alone if asked; sharpened if asked.
+fn led_by(sharp: Planes, taught: &Planes, teacher: &TeacherConfig) -> Result<Planes> {
     let mut way = taught.clone();
     way.data_mut().iter_mut().zip(sharp.data()).for_each(|(way, sharp)| *way -= sharp);
-    if detail_only {
+    if teacher.detail_only {
         let (width, height) = (way.width(), way.height());
         let small = |side: usize| (side / DETAIL_FACTOR).max(1);
         let small = resize(&way, small(width), small(height), Resampling::PILLOW_BICUBIC)?;
         let smooth = resize(&small, width, height, Resampling::PILLOW_BICUBIC)?;
         way.data_mut().iter_mut().zip(smooth.data()).for_each(|(way, smooth)| *way -= smooth);
     }
-    let mut target = sharp;
+    let (mut target, share) = (sharp, teacher.share as f32);
     target.data_mut().iter_mut().zip(way.data()).for_each(|(value, way)| *value += share * way);
-    Ok(target)
+    sharpened(target, teacher)
+}
+
+fn sharpened(target: Planes, teacher: &TeacherConfig) -> Result<Planes> {
+    match &teacher.sharpen {
+        Some(how) => Ok(sharpen(&target, how)?),
+        None => Ok(target),
+    }
 }
 
 /// One of the eight turns and reflections of a square.
@@ -181,6 +183,7 @@ pub(crate) fn turned(picture: &Planes, turn: usize) -> Result<Planes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gendr_degrade::SharpenConfig;
 
     fn picture(value: impl Fn(usize, usize) -> f32) -> Planes {
         let values = (0..3 * 32 * 32).map(|i| value(i / 32 % 32, i % 32)).collect();
@@ -194,12 +197,22 @@ mod tests {
         // Too bright, and with a texture of its own.
         let taught = picture(|y, x| x as f32 / 64.0 + 0.2 + checks(y, x));
         let want = picture(|y, x| x as f32 / 64.0 + checks(y, x));
-        let found = led_by(sharp.clone(), &taught, 1.0, true).expect("a target");
+        let teacher =
+            |share, detail_only| TeacherConfig { weights: "none".into(), share, detail_only, sharpen: None };
+        let found = led_by(sharp.clone(), &taught, &teacher(1.0, true)).expect("a target");
         let away = |a: &Planes, b: &Planes| {
             a.data().iter().zip(b.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
         };
         assert!(away(&found, &want) < 0.01, "{}", away(&found, &want));
-        assert!(away(&led_by(sharp.clone(), &taught, 1.0, false).expect("a target"), &taught) < 1e-6);
-        assert!(away(&led_by(sharp.clone(), &taught, 0.0, true).expect("a target"), &sharp) < 1e-6);
+        assert!(
+            away(&led_by(sharp.clone(), &taught, &teacher(1.0, false)).expect("a target"), &taught) < 1e-6
+        );
+        assert!(away(&led_by(sharp.clone(), &taught, &teacher(0.0, true)).expect("a target"), &sharp) < 1e-6);
+        // Sharpened is what the same comes out as without, sharpened.
+        let how = SharpenConfig { weight: 1.0, kernel: 7, sigma: 0.8, threshold: 0.0 };
+        let with = TeacherConfig { sharpen: Some(how), ..teacher(1.0, true) };
+        let sharper = led_by(sharp.clone(), &taught, &with).expect("a target");
+        assert!(away(&sharper, &found) > 0.05, "checks of 0.1 grow");
+        assert!(away(&sharper, &sharpen(&found, &how).expect("sharpened")) < 1e-6);
     }
 }

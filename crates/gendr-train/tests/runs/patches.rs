@@ -76,6 +76,7 @@ learning_rate = 1e-3
 weight = 0.1
 real = "target"
 sees_input = true
+luma = true
 [discriminator.optimization]
 learning_rate = 1e-3
 [anchor.loss]
