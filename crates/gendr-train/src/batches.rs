@@ -117,8 +117,7 @@ impl Pairs {
         self.batch(picks, device, |pick| {
             let sharp = self.high(pick.pair)?;
             let target = match teacher {
-                Some(teacher) if teacher.share > 0.0 => led_by(sharp, &self.teacher(pick.pair)?, teacher)?,
-                Some(teacher) => sharpened(sharp, teacher)?,
+                Some(teacher) => led_by(sharp, &self.teacher(pick.pair)?, teacher)?,
                 None => sharp,
             };
             turned(&target, pick.turn)
@@ -153,10 +152,6 @@ fn led_by(sharp: Planes, taught: &Planes, teacher: &TeacherConfig) -> Result<Pla
     }
     let (mut target, share) = (sharp, teacher.share as f32);
     target.data_mut().iter_mut().zip(way.data()).for_each(|(value, way)| *value += share * way);
-    sharpened(target, teacher)
-}
-
-fn sharpened(target: Planes, teacher: &TeacherConfig) -> Result<Planes> {
     match &teacher.sharpen {
         Some(how) => Ok(sharpen(&target, how)?),
         None => Ok(target),

@@ -1,7 +1,7 @@
 //! One step of distillation: the score networks and the discriminator learn first, then the generator.
 
 use super::{
-    RealPicture,
+    DiscriminatorConfig, RealPicture,
     generator::Generator,
     networks::{Head, observed},
     run::{CRITIC, Distill, FAKE, GENERATOR, HEAD, PROJECTOR, REAL},
@@ -39,23 +39,26 @@ pub(super) struct Batch {
     pub(super) picture: Option<Tensor<4>>,
     /// What the anchor leads to.
     pub(super) target: Option<Tensor<4>>,
-    /// The enlarged input, where the discriminator on pictures sees it.
+    /// The enlarged input as the discriminator on pictures sees it, where it does.
     enlarged: Option<Tensor<4>>,
-    /// Whether it sees luma alone.
-    luma: bool,
     /// For the score term and the discriminator.
     pub(super) look: Look,
     /// For the score networks' own learning.
     learn: Look,
 }
 
-impl Batch {
-    /// What the discriminator on pictures gets to see with `picture`.
-    pub(super) fn shown(&self, picture: Tensor<4>) -> Tensor<4> {
-        let seen = |picture| if self.luma { luma(&picture) } else { picture };
-        match &self.enlarged {
-            Some(enlarged) => Tensor::cat(vec![seen(picture), seen(enlarged.clone())], 1),
-            None => seen(picture),
+impl DiscriminatorConfig {
+    /// What it sees of one picture.
+    fn seen(&self, picture: Tensor<4>) -> Tensor<4> {
+        if self.luma { luma(&picture) } else { picture }
+    }
+
+    /// All that it gets to see with `picture`, the result for `batch` or what it takes for real.
+    pub(super) fn shown(&self, picture: Tensor<4>, batch: &Batch) -> Tensor<4> {
+        let picture = self.seen(picture);
+        match &batch.enlarged {
+            Some(enlarged) => Tensor::cat(vec![picture, enlarged.clone()], 1),
+            None => picture,
         }
     }
 }
@@ -154,11 +157,9 @@ impl Distill<'_> {
             true => Some(self.pairs.sharp(picks, &self.device)?),
             false => None,
         };
-        let sees_input = self.config.discriminator.is_some_and(|judge| judge.sees_input);
-        let seeing = self.decoder.as_ref().filter(|_| sees_input);
-        let enlarged = seeing.map(|decoder| decoder.decode(low.clone()).detach());
-        let luma = self.config.discriminator.is_some_and(|judge| judge.luma);
-        Ok(Batch { low, sharp, features, picture, target, enlarged, luma, look, learn })
+        let seeing = self.config.discriminator.filter(|judge| judge.sees_input).zip(self.decoder.as_ref());
+        let enlarged = seeing.map(|(judge, decoder)| judge.seen(decoder.decode(low.clone()).detach()));
+        Ok(Batch { low, sharp, features, picture, target, enlarged, look, learn })
     }
 
     /// Features of the base model for clean latents: to align with where the space has no encoder.
@@ -235,12 +236,12 @@ impl Distill<'_> {
             add("discriminator", &loss);
             state.part(HEAD)?.add_gradients(&head, &mut loss.backward(), share)?;
         }
-        if let (Some(critic), Some(decoder), Some(real)) =
-            (self.critic.clone(), &self.decoder, self.real_picture(batch))
+        if let (Some(critic), Some(judge), Some(decoder), Some(real)) =
+            (self.critic.clone(), self.config.discriminator, &self.decoder, self.real_picture(batch))
         {
             let made = decoder.decode(generated);
             let critic = state.part(CRITIC)?.load(critic)?;
-            let logits = |picture| critic.forward(batch.shown(picture));
+            let logits = |picture| critic.forward(judge.shown(picture, batch));
             let loss = discriminator_loss(logits(real), logits(made));
             add("critic", &loss);
             state.part(CRITIC)?.add_gradients(&critic, &mut loss.backward(), share)?;

@@ -193,7 +193,7 @@ impl Distill<'_> {
             terms.push(value);
         }
         if let (Some(critic), Some(judge)) = (&judges.critic, config.discriminator) {
-            let value = generator_loss(critic.forward(batch.shown(output)));
+            let value = generator_loss(critic.forward(judge.shown(output, batch)));
             add("pictures", &value);
             terms.push(value * judge.weight);
         }

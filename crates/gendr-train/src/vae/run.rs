@@ -51,10 +51,11 @@ pub fn run(
     let (pairs, validation) = read_both(source, config.validation.pairs, paths, progress, cancelled)?;
     let device = paths.device.clone().autodiff();
     let template = config.autoencoder.network().init(&device)?;
-    let start = initialize(template.clone(), config.seed);
     let start = match &config.autoencoder.from {
-        Some(from) => FrozenAutoencoder::open(&paths.data.join(from), &paths.device)?.weights.load(start)?,
-        None => start,
+        Some(from) => {
+            FrozenAutoencoder::open(&paths.data.join(from), &paths.device)?.weights.load(template.clone())?
+        }
+        None => initialize(template.clone(), config.seed),
     };
     let discriminator = initialize(PatchDiscriminator::new(3, &device), config.seed);
     let parts = vec![
