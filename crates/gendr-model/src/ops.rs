@@ -5,6 +5,10 @@
 //! (NCHW) for pictures and `[batch, tokens, channels]` for sequences.
 
 mod cpu;
+// Burn means to drop LibTorch for its own GPU back ends; those lose most of their time to small operations today.
+#[allow(deprecated)]
+#[cfg(feature = "libtorch")]
+mod libtorch;
 
 use burn::{
     backend::Dispatch,
@@ -70,9 +74,18 @@ pub fn conv2d(
         let [x, weight] = [x, weight].map(Tensor::into_dispatch);
         Tensor::from_dispatch(Dispatch::kernel_conv2d(x, weight, bias, stride, padding))
     } else {
+        #[cfg(feature = "libtorch")]
+        if libtorch::takes(&x) {
+            let bias = bias_or_zeros(bias, &weight);
+            return activated(libtorch::conv2d(x, weight, bias, stride, padding), activation);
+        }
         let pads = [(padding.top, padding.bottom), (padding.left, padding.right)];
         module::conv2d(x, weight, bias, ConvOptions::new_with_padding([stride, stride], pads, [1, 1], 1))
     };
+    activated(y, activation)
+}
+
+fn activated(y: Tensor<4>, activation: Option<Activation<'_>>) -> Tensor<4> {
     match activation {
         Some(activation) => activation.apply(y),
         None => y,
@@ -319,6 +332,11 @@ pub fn group_norm(
         let y = Dispatch::kernel_group_norm_by(x, mean, variance, weight, bias, groups, epsilon, with_silu);
         return Tensor::from_dispatch(y);
     }
+    #[cfg(feature = "libtorch")]
+    if moments.is_none() && libtorch::takes(&x) {
+        let [weight, bias] = [weight, bias].map(|parameter| widen(parameter, &x));
+        return libtorch::group_norm(x, weight, bias, groups, epsilon, with_silu);
+    }
     let own;
     let moments = match moments {
         Some(moments) => moments,
@@ -351,6 +369,10 @@ pub fn layer_norm(x: Tensor<3>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if cpu::takes(&x) {
         return Tensor::from_dispatch(Dispatch::kernel_rectify(x.into_dispatch(), Rectifier::Silu));
+    }
+    #[cfg(feature = "libtorch")]
+    if libtorch::takes(&x) {
+        return libtorch::silu(x);
     }
     activation::silu(x)
 }

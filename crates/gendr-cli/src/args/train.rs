@@ -101,7 +101,7 @@ pub(crate) struct StageArgs {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) cache: Option<PathBuf>,
 
-    /// What computes: `cpu`, or `vulkan` or `vulkan:N` in a build with the cargo feature `vulkan`
+    /// What computes: `cpu`; `vulkan` or `vulkan:N` with the cargo feature `vulkan`; `cuda` or `cuda:N` with `libtorch`
     #[arg(long, value_name = "NAME", default_value = "cpu")]
     pub(crate) device: String,
 
