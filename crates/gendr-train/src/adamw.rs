@@ -138,11 +138,16 @@ pub fn gradient_norm(gradients: &[Vec<f32>]) -> f64 {
     sums.iter().sum::<f64>().sqrt()
 }
 
+/// What gradients of the norm `norm` are scaled by so that it is at most `max_norm`; none where it is.
+pub(crate) fn clipping(norm: f64, max_norm: f64) -> Option<f64> {
+    Some(max_norm / (norm + 1e-6)).filter(|scale| *scale < 1.0)
+}
+
 /// Scales the gradients so that their joint norm is at most `max_norm`; returns the norm before.
 pub fn clip_gradients(gradients: &mut [Vec<f32>], max_norm: f64) -> f64 {
     let norm = gradient_norm(gradients);
-    let scale = (max_norm / (norm + 1e-6)) as f32;
-    if scale < 1.0 {
+    if let Some(scale) = clipping(norm, max_norm) {
+        let scale = scale as f32;
         gradients.par_iter_mut().for_each(|gradient| gradient.iter_mut().for_each(|value| *value *= scale));
     }
     norm

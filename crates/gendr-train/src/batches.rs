@@ -13,6 +13,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use gendr_degrade::{Draws, sharpen};
 use gendr_image::{Planes, Resampling, resize, upscale};
 use rayon::prelude::*;
+use std::{
+    ops::Range,
+    sync::mpsc::{Receiver, channel},
+};
 
 /// What the pairs of a step and their turns are drawn from.
 const BATCH_STREAM: u64 = 0x6261_7463;
@@ -30,7 +34,9 @@ pub(crate) struct Pick {
 /// The `count` picks of a step: they depend on the seed and the step alone. Those of the next steps are read ahead.
 pub(crate) fn picks(seed: u64, step: u64, count: usize, pairs: &Pairs) -> Vec<Pick> {
     pairs.want(&upcoming(seed, step, count, pairs.count, pairs.in_memory()));
-    picks_of(seed, step, count, pairs.count).collect()
+    let of = |step| picks_of(seed, step, count, pairs.count).collect::<Vec<_>>();
+    pairs.begin(of(step), of(step + 1));
+    of(step)
 }
 
 /// The next `most` pairs that steps of `count` take from `step` on, out of `total`.
@@ -91,19 +97,78 @@ pub(crate) fn read_both(
     read_taught(source, held_out, None, paths, progress, cancelled)
 }
 
+/// What a batch shows of its pairs.
+#[derive(Clone, Debug, PartialEq)]
+enum View {
+    Enlarged,
+    Sharp,
+    Target(Option<TeacherConfig>),
+}
+
+/// The batches of the next step, which a thread of its own makes while this one is taken: those that this one asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    picks: Vec<Pick>,
+    next: Vec<Pick>,
+    /// What this step asked for, by place among its picks.
+    asked: Vec<(View, Range<usize>)>,
+    made: Vec<Made>,
+}
+
+/// A batch in the making.
+#[derive(Debug)]
+struct Made {
+    view: View,
+    picks: Vec<Pick>,
+    values: Receiver<Result<Vec<f32>>>,
+}
+
+impl Ahead {
+    /// Notes what is asked for, and finds it where it was made.
+    fn ask(&mut self, view: &View, picks: &[Pick]) -> Option<Made> {
+        let place = self.picks.windows(picks.len().max(1)).position(|window| window == picks);
+        self.asked.extend(place.map(|place| (view.clone(), place..place + picks.len())));
+        let found = self.made.iter().position(|made| made.view == *view && made.picks == picks);
+        found.map(|found| self.made.swap_remove(found))
+    }
+}
+
 impl Pairs {
+    /// A step with `picks` begins; what the one before it asked for is made for the step after it, with `next`.
+    fn begin(&self, picks: Vec<Pick>, next: Vec<Pick>) {
+        let mut ahead = self.ahead();
+        let asked = std::mem::take(&mut ahead.asked);
+        let foreseen = ahead.next == picks;
+        // What was made for an earlier step and not fetched is of no use any more.
+        let fresh = |made: &Made| foreseen && made.picks.iter().all(|pick| picks.contains(pick));
+        ahead.made.retain(fresh);
+        let wanted: Vec<_> =
+            asked.into_iter().map(|(view, place)| (view, next[place].to_vec(), channel())).collect();
+        let mut jobs = Vec::with_capacity(wanted.len());
+        for (view, picks, (sender, values)) in wanted {
+            jobs.push((view.clone(), picks.clone(), sender));
+            ahead.made.push(Made { view, picks, values });
+        }
+        (ahead.picks, ahead.next) = (picks, next);
+        if !jobs.is_empty() {
+            let pairs = self.clone();
+            std::thread::spawn(move || {
+                for (view, picks, sender) in jobs {
+                    // Nobody waits any more where the run has ended.
+                    let _ = sender.send(pairs.values(&view, &picks));
+                }
+            });
+        }
+    }
+
     /// The degraded crops of `picks`, enlarged to the size of the sharp ones: `[n, 3, side, side]` in `[-1, 1]`.
     pub(crate) fn enlarged(&self, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
-        let side = self.high_side;
-        self.batch(picks, device, |pick| {
-            let low = turned(&self.low(pick.pair)?, pick.turn)?;
-            Ok(upscale(&low, side, side)?)
-        })
+        self.batch(View::Enlarged, picks, device)
     }
 
     /// The sharp crops of `picks`: `[n, 3, side, side]` in `[-1, 1]`.
     pub(crate) fn sharp(&self, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
-        self.batch(picks, device, |pick| turned(&self.high(pick.pair)?, pick.turn))
+        self.batch(View::Sharp, picks, device)
     }
 
     /// What `picks` should become: the teacher's share of its results, the rest sharp; sharpened if
@@ -114,28 +179,41 @@ impl Pairs {
         teacher: Option<&TeacherConfig>,
         device: &Device,
     ) -> Result<Tensor<4>> {
-        self.batch(picks, device, |pick| {
-            let sharp = self.high(pick.pair)?;
-            let target = match teacher {
-                Some(teacher) => led_by(sharp, &self.teacher(pick.pair)?, teacher)?,
-                None => sharp,
-            };
-            turned(&target, pick.turn)
-        })
+        self.batch(View::Target(teacher.cloned()), picks, device)
     }
 
-    /// Pictures of the size of the sharp crops as a batch, from `[0, 1]` to `[-1, 1]`.
-    pub(crate) fn batch(
-        &self,
-        picks: &[Pick],
-        device: &Device,
-        picture: impl Fn(Pick) -> Result<Planes> + Sync,
-    ) -> Result<Tensor<4>> {
+    fn batch(&self, view: View, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
+        let made = self.ahead().ask(&view, picks);
+        let values = match made.and_then(|made| made.values.recv().ok()) {
+            Some(values) => values?,
+            None => self.values(&view, picks)?,
+        };
         let side = self.high_side;
-        let pictures: Vec<Planes> = picks.par_iter().map(|&pick| picture(pick)).collect::<Result<_>>()?;
-        let values =
-            pictures.iter().flat_map(Planes::data).map(|value| value * 2.0 - 1.0).collect::<Vec<_>>();
         Ok(Tensor::from_data(TensorData::new(values, [picks.len(), 3, side, side]), device))
+    }
+
+    /// Pictures of the size of the sharp crops one after the other, from `[0, 1]` to `[-1, 1]`.
+    fn values(&self, view: &View, picks: &[Pick]) -> Result<Vec<f32>> {
+        let side = self.high_side;
+        let mut values = vec![0.0; picks.len() * 3 * side * side];
+        values.par_chunks_mut(3 * side * side).zip(picks).try_for_each(|(values, &pick)| -> Result<()> {
+            let picture = self.picture(view, pick)?;
+            values.iter_mut().zip(picture.data()).for_each(|(value, unit)| *value = unit * 2.0 - 1.0);
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    fn picture(&self, view: &View, pick: Pick) -> Result<Planes> {
+        let side = self.high_side;
+        match view {
+            View::Enlarged => Ok(upscale(&turned(&self.low(pick.pair)?, pick.turn)?, side, side)?),
+            View::Sharp | View::Target(None) => turned(&self.high(pick.pair)?, pick.turn),
+            View::Target(Some(teacher)) => {
+                let target = led_by(self.high(pick.pair)?, &self.teacher(pick.pair)?, teacher)?;
+                turned(&target, pick.turn)
+            }
+        }
     }
 }
 

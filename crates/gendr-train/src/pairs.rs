@@ -4,7 +4,9 @@
 //! files: `pairs-N` with the degraded (`low`) and the sharp (`high`) crops, and `teacher-N` with the teacher's results.
 
 use crate::{
-    Error, Result, files,
+    Error, Result,
+    batches::Ahead,
+    files,
     photos::{Photos, PhotosConfig},
     progress::{Event, Progress},
     read_ahead::{Column, ReadAhead},
@@ -17,6 +19,7 @@ use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Pairs in a block.
@@ -44,15 +47,16 @@ pub(crate) struct PairsConfig<'a> {
     pub(crate) scale: usize,
 }
 
-/// Pairs on disk, 8 bits a value, `[3, side, side]` each; those of the next steps are in memory.
-#[derive(Debug)]
+/// Pairs on disk, 8 bits a value, `[3, side, side]` each; those of the next steps are in memory. Clones share what is read.
+#[derive(Clone, Debug)]
 pub(crate) struct Pairs {
     pub(crate) count: usize,
     pub(crate) low_side: usize,
     pub(crate) high_side: usize,
     /// Where they lie.
     pub(crate) folder: PathBuf,
-    records: ReadAhead,
+    records: Arc<ReadAhead>,
+    ahead: Arc<Mutex<Ahead>>,
 }
 
 impl Pairs {
@@ -64,6 +68,11 @@ impl Pairs {
     /// The pairs that will be asked for next.
     pub(crate) fn want(&self, upcoming: &[usize]) {
         self.records.want(upcoming);
+    }
+
+    /// The batches of the next step. Another thread's panic leaves nothing half done there.
+    pub(crate) fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The degraded crop of a pair.
@@ -133,8 +142,8 @@ pub(crate) fn open_or_make(
             return Err(Error::cancelled());
         }
     }
-    let records = ReadAhead::open(&columns, BLOCK, count, memory)?;
-    Ok(Pairs { count, low_side, high_side, folder: folder.to_owned(), records })
+    let records = Arc::new(ReadAhead::open(&columns, BLOCK, count, memory)?);
+    Ok(Pairs { count, low_side, high_side, folder: folder.to_owned(), records, ahead: Arc::default() })
 }
 
 /// The degraded and the sharp crops of one block, one after the other. Photographs that cannot be used are reported when they

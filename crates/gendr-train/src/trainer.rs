@@ -2,6 +2,7 @@
 
 mod config;
 mod part;
+mod resident;
 mod run;
 mod state;
 

@@ -108,7 +108,7 @@ pub fn run(
         validation,
     };
     let (every, checkpoints) = (config.validation, config.checkpoints);
-    let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
+    let plan = Plan::new(config.training.steps, every, checkpoints, paths, &settings);
     train(&mut stage, &plan, progress, cancelled)
 }
 

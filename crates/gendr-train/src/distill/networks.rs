@@ -32,7 +32,7 @@ impl Adapted {
     pub(crate) fn part(&self, base: &Unet, config: PartConfig, seed: u64) -> Result<Part> {
         match &self.lora {
             None => Part::new(self.name, base, config),
-            Some(lora) => Ok(Part::of(self.name, lora.start(base, seed), config)),
+            Some(lora) => Ok(Part::of(self.name, lora.start(base, seed), config).in_memory()),
         }
     }
 

@@ -70,7 +70,7 @@ pub fn run(
     }
     stage.state = stage.state.resume(&paths.run, &settings)?;
     let (every, checkpoints) = (config.validation, config.checkpoints);
-    let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
+    let plan = Plan::new(config.training.steps, every, checkpoints, paths, &settings);
     train(&mut stage, &plan, progress, cancelled)
 }
 

@@ -61,7 +61,7 @@ pub fn run(
     let mut stage = Pix::new((config, paths), teacher, autoencoder, [pairs, validation], progress)?;
     stage.state = stage.state.resume(&paths.run, &settings)?;
     let (every, checkpoints) = (config.validation, config.checkpoints);
-    let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
+    let plan = Plan::new(config.training.steps, every, checkpoints, paths, &settings);
     train(&mut stage, &plan, progress, cancelled)
 }
 

@@ -35,7 +35,7 @@ pub fn run(
     let settings = settings_text(config)?;
     let mut stage = Regress::new(config, paths, &settings, progress, cancelled)?;
     let (every, checkpoints) = (config.validation, config.checkpoints);
-    let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
+    let plan = Plan::new(config.training.steps, every, checkpoints, paths, &settings);
     train(&mut stage, &plan, progress, cancelled)
 }
 

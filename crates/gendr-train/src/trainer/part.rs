@@ -1,7 +1,8 @@
 //! One network of a training run: its weights, their average and the optimiser's memory.
 
+use super::resident::{Lists, Resident};
 use crate::{
-    AdamW, AdamWConfig, Error, Result, clip_gradients, gradient_norm,
+    AdamW, AdamWConfig, Error, Result, adamw::clipping, clip_gradients, gradient_norm,
     lora::{Lora, LoraConfig},
     parameters::{Parameters, gradients_of},
     update_average, warm_decay,
@@ -62,6 +63,10 @@ pub struct Part {
     pub(crate) optimizer: AdamW,
     /// Gradients of the step under way; empty where there is none yet.
     pending: Option<Vec<Vec<f32>>>,
+    /// Where the numbers are while a GPU trains them; the lists above are then those of the last call of [`Part::settle`].
+    resident: Option<Resident>,
+    /// Whether the numbers stay in memory in any case.
+    in_memory: bool,
 }
 
 impl Part {
@@ -77,7 +82,39 @@ impl Part {
     pub(crate) fn of(name: &str, weights: Parameters, config: PartConfig) -> Self {
         let optimizer = AdamW::new(config.optimizer, weights.values.iter().map(Vec::len));
         let average = config.average_decay.map(|_| weights.values.clone());
-        Self { name: name.to_owned(), config, weights, average, optimizer, pending: None }
+        Self { name: name.to_owned(), config, weights, average, optimizer, pending: None, resident: None, in_memory: false }
+    }
+
+    /// The same, whose numbers stay in memory whatever device trains them.
+    pub(crate) fn in_memory(self) -> Self {
+        Self { in_memory: true, ..self }
+    }
+
+    /// Moves the numbers to a device, one without gradients.
+    pub(crate) fn reside_on(&mut self, device: &Device) {
+        if !self.in_memory {
+            self.resident = Some(Resident::new(&self.lists_in_memory(), device));
+        }
+    }
+
+    /// Copies the numbers back to memory, where they are saved from.
+    ///
+    /// # Errors
+    /// A resource error where the device cannot be read.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        match self.resident.take() {
+            Some(resident) => {
+                let result = resident.settle(self.lists_in_memory());
+                self.resident = Some(resident);
+                result
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn lists_in_memory(&mut self) -> Lists<'_> {
+        let Self { weights, average, optimizer, .. } = self;
+        Lists { weights: &mut weights.values, average: average.as_mut(), optimizer }
     }
 
     /// `module` with the present weights, on its own device.
@@ -85,7 +122,10 @@ impl Part {
     /// # Errors
     /// Where it is another network.
     pub fn load<M: Module>(&self, module: M) -> Result<M> {
-        self.weights.load_into(&self.weights.values, module)
+        match &self.resident {
+            Some(resident) => resident.load(false, module),
+            None => self.weights.load_into(&self.weights.values, module),
+        }
     }
 
     /// `module` with the averaged weights, or the present ones where no average is kept.
@@ -93,7 +133,10 @@ impl Part {
     /// # Errors
     /// Where it is another network.
     pub fn load_average<M: Module>(&self, module: M) -> Result<M> {
-        self.weights.load_into(self.average.as_ref().unwrap_or(&self.weights.values), module)
+        match &self.resident {
+            Some(resident) => resident.load(true, module),
+            None => self.weights.load_into(self.average.as_ref().unwrap_or(&self.weights.values), module),
+        }
     }
 
     /// The adaptation whose matrices are this part's present weights, or the averaged ones.
@@ -119,6 +162,10 @@ impl Part {
         gradients: &mut Gradients,
         share: f64,
     ) -> Result<()> {
+        if let Some(resident) = &mut self.resident {
+            resident.add_gradients(module, gradients, share);
+            return Ok(());
+        }
         let found = gradients_of(module, gradients)?;
         found.into_iter().enumerate().for_each(|(index, found)| self.add(index, found, share));
         Ok(())
@@ -161,16 +208,29 @@ impl Part {
     /// # Errors
     /// An input error where a gradient is not finite: the weights are left as they were.
     pub fn update(&mut self, factor: f64) -> Result<f64> {
+        let rate = self.config.learning_rate * factor;
+        if let Some(resident) = &mut self.resident {
+            let Some((gradients, norm)) = resident.take_gradients()? else { return Ok(0.0) };
+            if !norm.is_finite() {
+                return Err(diverged(&self.name));
+            }
+            let gradients = match clipping(norm, self.config.max_gradient_norm) {
+                Some(scale) => gradients.mul_scalar(scale),
+                None => gradients,
+            };
+            let decay = self.config.average_decay.map(|decay| warm_decay(decay, self.optimizer.steps + 1));
+            resident.step(&mut self.optimizer, rate, gradients, decay);
+            return Ok(norm);
+        }
         let Some(mut gradients) = self.pending.take() else { return Ok(0.0) };
         for (gradient, weights) in gradients.iter_mut().zip(&self.weights.values) {
             gradient.resize(weights.len(), 0.0);
         }
         let norm = gradient_norm(&gradients);
         if !norm.is_finite() {
-            return Err(Error::diverged(format!("gradients of {} that are not finite", self.name)));
+            return Err(diverged(&self.name));
         }
         clip_gradients(&mut gradients, self.config.max_gradient_norm);
-        let rate = self.config.learning_rate * factor;
         self.optimizer.step(rate, self.weights.values.iter_mut(), &gradients);
         if let (Some(average), Some(decay)) = (&mut self.average, self.config.average_decay) {
             let decay = warm_decay(decay, self.optimizer.steps);
@@ -178,4 +238,8 @@ impl Part {
         }
         Ok(norm)
     }
+}
+
+fn diverged(name: &str) -> Error {
+    Error::diverged(format!("gradients of {name} that are not finite"))
 }

@@ -1,6 +1,6 @@
 //! The loop that all stages run in: steps, log, checkpoints, validation.
 
-use super::{CheckpointConfig, State, ValidationConfig};
+use super::{CheckpointConfig, Paths, State, ValidationConfig};
 use crate::{
     Error, Result, files,
     progress::{Event, Progress},
@@ -52,8 +52,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) steps: u64,
     pub(crate) validate_every: u64,
     pub(crate) checkpoints: CheckpointConfig,
-    /// The folder of the run.
-    pub(crate) run: &'a Path,
+    /// Where it takes place.
+    pub(crate) paths: &'a Paths,
     /// What fixes the run: a checkpoint of other settings is refused.
     pub(crate) settings: &'a str,
 }
@@ -63,10 +63,10 @@ impl<'a> Plan<'a> {
         steps: u64,
         validation: ValidationConfig,
         checkpoints: CheckpointConfig,
-        run: &'a Path,
+        paths: &'a Paths,
         settings: &'a str,
     ) -> Self {
-        Self { steps, validate_every: validation.every, checkpoints, run, settings }
+        Self { steps, validate_every: validation.every, checkpoints, paths, settings }
     }
 }
 
@@ -88,7 +88,8 @@ pub(crate) fn train(
     progress: &dyn Progress,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Report> {
-    let Plan { steps, validate_every, checkpoints, run, settings } = *plan;
+    let Plan { steps, validate_every, checkpoints, paths: Paths { run, device, .. }, settings } = *plan;
+    stage.state().reside_on(device);
     let first = stage.state().step;
     let started = Instant::now();
     while stage.state().step < steps && !cancelled() {
@@ -124,7 +125,7 @@ pub(crate) fn train(
 /// Keeps the state of a step that went wrong.
 fn offending(stage: &mut dyn Stage, plan: &Plan<'_>, error: &Error) -> Result<Error> {
     let step = stage.state().step;
-    let path = stage.state().save_offending(plan.run, plan.settings)?;
+    let path = stage.state().save_offending(&plan.paths.run, plan.settings)?;
     let told = Error::diverged(format!("step {}: {error}: {}", step + 1, path.display()));
     Ok(told.with_hint("lower the learning rate; the checkpoints are from before this step"))
 }

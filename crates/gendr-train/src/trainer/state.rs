@@ -2,7 +2,7 @@
 
 use super::Part;
 use crate::{Error, Result, files};
-use burn::tensor::TensorData;
+use burn::tensor::{Device, TensorData};
 use gendr_model::{ElementType, Precision, Safetensors, SafetensorsWriter, StoredTensor};
 use std::{
     collections::BTreeMap,
@@ -49,8 +49,16 @@ impl State {
         found.ok_or_else(|| Error::argument(format!("no network {name} in this run")))
     }
 
+    /// Moves the networks' numbers to `device` if that is not the processor, whose memory they are in.
+    pub(crate) fn reside_on(&mut self, device: &Device) {
+        let device = device.clone().without_autodiff();
+        if device != Device::flex() {
+            self.parts.iter_mut().for_each(|part| part.reside_on(&device));
+        }
+    }
+
     /// Writes `checkpoint-STEP.safetensors`, then removes all but the newest `keep`.
-    pub(crate) fn save(&self, folder: &Path, settings: &str, keep: usize) -> Result<PathBuf> {
+    pub(crate) fn save(&mut self, folder: &Path, settings: &str, keep: usize) -> Result<PathBuf> {
         let path = folder.join(format!("checkpoint-{:08}.safetensors", self.step));
         self.write(&path, settings)?;
         let old = checkpoints(folder)?.into_iter().rev().skip(keep);
@@ -62,7 +70,7 @@ impl State {
     }
 
     /// Writes `offending-STEP.safetensors`, which no run resumes from: what a step that went wrong started with.
-    pub(crate) fn save_offending(&self, folder: &Path, settings: &str) -> Result<PathBuf> {
+    pub(crate) fn save_offending(&mut self, folder: &Path, settings: &str) -> Result<PathBuf> {
         let path = folder.join(format!("offending-{:08}.safetensors", self.step));
         self.write(&path, settings)?;
         Ok(path)
@@ -102,7 +110,8 @@ impl State {
     }
 
     /// One tensor at a time, so that a state is in memory once.
-    fn write(&self, path: &Path, settings: &str) -> Result<()> {
+    fn write(&mut self, path: &Path, settings: &str) -> Result<()> {
+        self.parts.iter_mut().try_for_each(Part::settle)?;
         let mut about = BTreeMap::from([
             ("step".to_owned(), self.step.to_string()),
             ("settings".to_owned(), settings.to_owned()),

@@ -67,7 +67,7 @@ pub fn run(
     let state = State::new(parts).resume(&paths.run, &settings)?;
     let mut stage = Vae { config, device, template, discriminator, perceptual, state, pairs, validation };
     let (every, checkpoints) = (config.validation, config.checkpoints);
-    let plan = Plan::new(config.training.steps, every, checkpoints, &paths.run, &settings);
+    let plan = Plan::new(config.training.steps, every, checkpoints, paths, &settings);
     train(&mut stage, &plan, progress, cancelled)
 }
 
