@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::{Error, Planes, Result};
+use crate::{Error, Planes, Result, back_projection::BackProjection};
 
 /// How the colours of a restored picture are brought back to those of the reference. Only Ycbcr clamps to `[0, 1]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,6 +16,9 @@ pub enum ColorFix {
     Wavelet,
     /// Luma of the restored picture, chroma of the reference.
     Ycbcr,
+    /// As [`ColorFix::Wavelet`]; then a third of what a copy of the input's size differs from the input is taken away, where the
+    /// picture is at least three times larger.
+    Projection,
 }
 
 /// Mean and standard deviation of each channel, `sqrt(unbiased variance + 1e-5)`.
@@ -31,14 +34,14 @@ const ADAIN_EPSILON: f64 = 1e-5;
 const WAVELET_LEVELS: u32 = 5;
 
 /// Beyond this distance, in pixels, nothing changes the result of [`ColorFix::Wavelet`]: 1 + 2 + 4 + 8 + 16.
-pub const WAVELET_REACH: usize = (1 << WAVELET_LEVELS) - 1;
+pub(crate) const WAVELET_REACH: usize = (1 << WAVELET_LEVELS) - 1;
 
 /// Applies `fix` to `restored`, `[channels, height, width]` in `[0, 1]`. Except for [`ColorFix::Adain`] the reference
-/// must have the same size.
+/// must have the same size; `input` is the width and height that the picture had before.
 ///
 /// # Errors
 /// An argument error where sizes or channels differ, or where Ycbcr is asked of anything but three channels.
-pub fn apply(fix: ColorFix, restored: &Planes, reference: &Planes) -> Result<Planes> {
+pub fn apply(fix: ColorFix, restored: &Planes, reference: &Planes, input: (usize, usize)) -> Result<Planes> {
     if fix != ColorFix::None {
         check_sizes(fix, restored, reference)?;
     }
@@ -50,6 +53,10 @@ pub fn apply(fix: ColorFix, restored: &Planes, reference: &Planes) -> Result<Pla
         }
         ColorFix::Wavelet => wavelet(restored, reference),
         ColorFix::Ycbcr => ycbcr(restored, reference),
+        ColorFix::Projection => {
+            let size = (restored.width(), restored.height());
+            BackProjection::new(input, size)?.rows(restored, reference, 0, 0..size.1)?
+        }
     })
 }
 
@@ -69,10 +76,15 @@ fn check_sizes(fix: ColorFix, restored: &Planes, reference: &Planes) -> Result<(
 
 impl ColorFix {
     /// All, with their names in options, models and recipes.
-    const NAMES: [(&'static str, Self); 4] =
-        [("none", Self::None), ("adain", Self::Adain), ("wavelet", Self::Wavelet), ("ycbcr", Self::Ycbcr)];
+    const NAMES: [(&'static str, Self); 5] = [
+        ("none", Self::None),
+        ("adain", Self::Adain),
+        ("wavelet", Self::Wavelet),
+        ("ycbcr", Self::Ycbcr),
+        ("projection", Self::Projection),
+    ];
 
-    /// `none`, `adain`, `wavelet` or `ycbcr`.
+    /// `none`, `adain`, `wavelet`, `ycbcr` or `projection`.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, fix)| *fix == self).map_or("", |(name, _)| name)
     }
@@ -207,7 +219,7 @@ pub fn match_statistics(planes: &Planes, from: &ChannelStatistics, to: &ChannelS
 
 /// `high(restored) + low(reference)`. As `high(x) = x - low(x)` and `low` is linear, this is
 /// `restored + low(reference - restored)`: one decomposition instead of two.
-fn wavelet(restored: &Planes, reference: &Planes) -> Planes {
+pub(crate) fn wavelet(restored: &Planes, reference: &Planes) -> Planes {
     let mut low = reference.clone();
     low.data_mut().par_iter_mut().zip(restored.data()).for_each(|(value, restored)| *value -= restored);
     for level in 0..WAVELET_LEVELS {

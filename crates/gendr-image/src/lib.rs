@@ -1,6 +1,7 @@
 //! Picture files in, faithful picture files out.
 
 mod alpha;
+mod back_projection;
 mod beyond;
 mod color_fix;
 mod color_space;
@@ -24,8 +25,9 @@ mod resize;
 mod tile;
 mod xmp;
 
+pub use back_projection::BackProjection;
 pub use color_fix::{
-    BandedStatistics, ChannelStatistics, ColorFix, WAVELET_REACH, apply as apply_color_fix, match_statistics,
+    BandedStatistics, ChannelStatistics, ColorFix, apply as apply_color_fix, match_statistics,
 };
 pub use color_space::ColorSpace;
 pub use decode::{Band, StripReader, decode};

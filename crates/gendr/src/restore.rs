@@ -81,10 +81,11 @@ impl Run<'_> {
         }
         // Networks know sRGB alone; what lies outside is enlarged plainly and added to what they make.
         let beyond = source.split_beyond();
+        let size = (source.width(), source.height());
         let enlarged = upscale(&source, self.plan.working.0, self.plan.working.1)?;
         let generated = self.generate(source, &enlarged)?;
         let fix = self.options.color_fix.unwrap_or(self.restorer.color_fix);
-        let fixed = apply_color_fix(fix, &generated, &enlarged)?;
+        let fixed = apply_color_fix(fix, &generated, &enlarged, size)?;
         let mixed = mix(fixed, &enlarged, self.options.fidelity);
         let mut color = fit(mixed, self.plan.target)?;
         if let Some(beyond) = beyond {

@@ -52,7 +52,7 @@ pub(crate) struct RestoreArgs {
     #[command(flatten)]
     pub(crate) size: SizeArgs,
 
-    /// How colours are brought back to the input's: none, adain, wavelet or ycbcr [default: the model's]
+    /// How colours are brought back to the input's: none, adain, wavelet, ycbcr or projection [default: the model's]
     #[arg(long, value_name = "METHOD", value_parser = values::color_fix, help_heading = "Restoring")]
     pub(crate) color_fix: Option<ColorFix>,
 

@@ -32,7 +32,8 @@ pub(super) fn format(text: &str) -> Result<OutputFormat, String> {
 
 /// The name of a colour fix.
 pub(super) fn color_fix(text: &str) -> Result<ColorFix, String> {
-    ColorFix::from_name(text).ok_or_else(|| "give `none`, `adain`, `wavelet` or `ycbcr`".to_owned())
+    ColorFix::from_name(text)
+        .ok_or_else(|| "give `none`, `adain`, `wavelet`, `ycbcr` or `projection`".to_owned())
 }
 
 /// Which metadata go.

@@ -5,7 +5,7 @@ use gendr_image::{ChannelStatistics, ColorFix, Planes, apply_color_fix, match_st
 
 /// What a tensor's last name asks of a restored picture and its reference.
 fn answer(kind: &str, restored: &Planes, reference: &Planes) -> Planes {
-    let fix = |fix, reference: &Planes| apply_color_fix(fix, restored, reference).unwrap();
+    let fix = |fix, reference: &Planes| apply_color_fix(fix, restored, reference, (1, 1)).unwrap();
     let black = Planes::filled(restored.channels(), restored.height(), restored.width(), 0.0);
     match kind {
         "adain" => fix(ColorFix::Adain, reference),
@@ -13,7 +13,7 @@ fn answer(kind: &str, restored: &Planes, reference: &Planes) -> Planes {
         "ycbcr" => fix(ColorFix::Ycbcr, reference),
         // Against black, the reference gives no low band: what stays is the detail.
         "sr_high" => fix(ColorFix::Wavelet, &black),
-        "sr_low" => apply_color_fix(ColorFix::Wavelet, &black, restored).unwrap(),
+        "sr_low" => apply_color_fix(ColorFix::Wavelet, &black, restored, (1, 1)).unwrap(),
         other => panic!("unknown colour fix {other}"),
     }
 }
@@ -53,7 +53,7 @@ fn statistics_of_parts_merge_to_those_of_the_whole() {
         part(0, 7).merge(&part(7, 13)).unwrap()
     };
     let got = match_statistics(&restored, &merged(&restored), &merged(&reference)).unwrap();
-    let want = apply_color_fix(ColorFix::Adain, &restored, &reference).unwrap();
+    let want = apply_color_fix(ColorFix::Adain, &restored, &reference, (1, 1)).unwrap();
     for (got, want) in got.data().iter().zip(want.data()) {
         assert!((got - want).abs() < 1e-6, "{got}, not {want}");
     }
@@ -62,9 +62,9 @@ fn statistics_of_parts_merge_to_those_of_the_whole() {
 #[test]
 fn no_fix_returns_the_picture_and_tiny_pictures_work() {
     let restored = ramp(1, 1, 617);
-    assert_eq!(apply_color_fix(ColorFix::None, &restored, &ramp(9, 9, 1)).unwrap(), restored);
-    for fix in [ColorFix::Adain, ColorFix::Wavelet, ColorFix::Ycbcr] {
-        let got = apply_color_fix(fix, &restored, &ramp(1, 1, 331)).unwrap();
+    assert_eq!(apply_color_fix(ColorFix::None, &restored, &ramp(9, 9, 1), (1, 1)).unwrap(), restored);
+    for fix in [ColorFix::Adain, ColorFix::Wavelet, ColorFix::Ycbcr, ColorFix::Projection] {
+        let got = apply_color_fix(fix, &restored, &ramp(1, 1, 331), (1, 1)).unwrap();
         assert!(got.data().iter().all(|value| value.is_finite()), "{fix:?}");
     }
 }
@@ -72,9 +72,9 @@ fn no_fix_returns_the_picture_and_tiny_pictures_work() {
 #[test]
 fn references_that_do_not_fit_are_refused() {
     let restored = ramp(4, 4, 617);
-    assert!(apply_color_fix(ColorFix::Wavelet, &restored, &ramp(5, 4, 1)).is_err());
-    assert!(apply_color_fix(ColorFix::Ycbcr, &restored, &ramp(5, 4, 1)).is_err());
-    assert!(apply_color_fix(ColorFix::Adain, &restored, &Planes::filled(1, 4, 4, 0.0)).is_err());
+    assert!(apply_color_fix(ColorFix::Wavelet, &restored, &ramp(5, 4, 1), (1, 1)).is_err());
+    assert!(apply_color_fix(ColorFix::Ycbcr, &restored, &ramp(5, 4, 1), (1, 1)).is_err());
+    assert!(apply_color_fix(ColorFix::Adain, &restored, &Planes::filled(1, 4, 4, 0.0), (1, 1)).is_err());
     let grey = Planes::filled(1, 4, 4, 0.5);
-    assert!(apply_color_fix(ColorFix::Ycbcr, &grey, &grey).is_err());
+    assert!(apply_color_fix(ColorFix::Ycbcr, &grey, &grey, (1, 1)).is_err());
 }

@@ -21,7 +21,7 @@ use crate::{
 pub const DESCRIPTION: &str = "gendr.json";
 
 /// The colour fixes a model may name.
-const COLOR_FIXES: [&str; 4] = ["none", "adain", "wavelet", "ycbcr"];
+const COLOR_FIXES: [&str; 5] = ["none", "adain", "wavelet", "ycbcr", "projection"];
 
 /// Descriptions of known models, by name.
 const PRESETS: [(&str, &str); 3] = [
@@ -89,7 +89,7 @@ pub struct Description {
     /// Input and output of `adc` and `pix`.
     #[serde(default)]
     pub pix: PixConfig,
-    /// The colour fix that suits the model: `none`, `adain`, `wavelet` or `ycbcr`.
+    /// The colour fix that suits the model: `none`, `adain`, `wavelet`, `ycbcr` or `projection`.
     #[serde(default = "default_color_fix")]
     pub color_fix: String,
     /// Terms of use.

@@ -2,7 +2,9 @@
 
 use super::resident::{Lists, Resident};
 use crate::{
-    AdamW, AdamWConfig, Error, Result, adamw::clipping, clip_gradients, gradient_norm,
+    AdamW, AdamWConfig, Error, Result,
+    adamw::clipping,
+    clip_gradients, gradient_norm,
     lora::{Lora, LoraConfig},
     parameters::{Parameters, gradients_of},
     update_average, warm_decay,
@@ -82,7 +84,16 @@ impl Part {
     pub(crate) fn of(name: &str, weights: Parameters, config: PartConfig) -> Self {
         let optimizer = AdamW::new(config.optimizer, weights.values.iter().map(Vec::len));
         let average = config.average_decay.map(|_| weights.values.clone());
-        Self { name: name.to_owned(), config, weights, average, optimizer, pending: None, resident: None, in_memory: false }
+        Self {
+            name: name.to_owned(),
+            config,
+            weights,
+            average,
+            optimizer,
+            pending: None,
+            resident: None,
+            in_memory: false,
+        }
     }
 
     /// The same, whose numbers stay in memory whatever device trains them.

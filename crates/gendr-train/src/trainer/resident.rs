@@ -119,7 +119,13 @@ impl Resident {
     }
 
     /// [`AdamW::step`] and the update of the average, which is given the weight `1 - decay`.
-    pub(super) fn step(&mut self, optimizer: &mut AdamW, rate: f64, gradients: Tensor<1>, decay: Option<f64>) {
+    pub(super) fn step(
+        &mut self,
+        optimizer: &mut AdamW,
+        rate: f64,
+        gradients: Tensor<1>,
+        decay: Option<f64>,
+    ) {
         optimizer.steps += 1;
         let AdamWConfig { betas: [beta1, beta2], epsilon, weight_decay } = optimizer.config;
         let time = optimizer.steps as f64;

@@ -3,8 +3,8 @@
 use std::fs::File;
 
 use gendr_image::{
-    BandedStatistics, ChannelStatistics, ColorFix, ColorSpace, Planes, Rect, Resampling, Resize, StripWriter,
-    WAVELET_REACH, apply_color_fix, match_statistics,
+    BackProjection, BandedStatistics, ChannelStatistics, ColorFix, ColorSpace, Planes, Rect, Resampling,
+    Resize, StripWriter, apply_color_fix, match_statistics,
 };
 
 use super::{bands, comparison::Comparison, row_buffer::RowBuffer, source::Enlarged, spool::Spool};
@@ -31,7 +31,7 @@ enum Fix {
     /// Pixel by pixel, or not at all.
     Pixels(ColorFix),
     /// With the rows around: what was generated waits for them.
-    Wavelet(RowBuffer),
+    Around(RowBuffer, BackProjection),
     /// By statistics of the whole: what was generated waits on the disk.
     Adain { spool: Spool, made: BandedStatistics, reference: BandedStatistics },
 }
@@ -46,7 +46,12 @@ impl Finisher {
         last: Last,
     ) -> Result<Self> {
         let fix = match fix {
-            ColorFix::Wavelet => Fix::Wavelet(RowBuffer::new(3, plan.working.0)),
+            ColorFix::Wavelet | ColorFix::Projection => {
+                // The bands of the wavelet fix alone where nothing is enlarged.
+                let input = if fix == ColorFix::Wavelet { plan.working } else { enlarged.input_size() };
+                let projection = BackProjection::new(input, plan.working)?;
+                Fix::Around(RowBuffer::new(3, plan.working.0), projection)
+            }
             ColorFix::Adain => Fix::Adain {
                 spool: Spool::beside(result)?,
                 made: BandedStatistics::new(3),
@@ -71,27 +76,28 @@ impl Finisher {
         match &mut self.fix {
             Fix::Pixels(fix) => {
                 let reference = self.enlarged.rows(rows.clone())?;
-                let fixed = apply_color_fix(*fix, made, &reference)?;
+                let fixed = apply_color_fix(*fix, made, &reference, self.enlarged.input_size())?;
                 self.last.push(mix(fixed, &reference, self.fidelity))?;
                 self.done = rows.end;
             }
-            Fix::Wavelet(buffer) => {
+            Fix::Around(buffer, projection) => {
                 buffer.push(made);
-                let end = buffer.end();
-                let ready = if end == self.height { end } else { end.saturating_sub(WAVELET_REACH) };
-                for rows in bands(self.done..ready) {
-                    let around =
-                        rows.start.saturating_sub(WAVELET_REACH)..(rows.end + WAVELET_REACH).min(self.height);
+                for rows in bands(self.done..self.height) {
+                    let around = projection.rows_for(rows.clone());
+                    if around.end > buffer.end() {
+                        break;
+                    }
                     let reference = self.enlarged.rows(around.clone())?;
-                    let fixed =
-                        apply_color_fix(ColorFix::Wavelet, &buffer.window(around.clone())?, &reference)?;
-                    let inside = |planes: &Planes| {
-                        planes.crop(0, rows.start - around.start, planes.width(), rows.len())
-                    };
-                    self.last.push(mix(inside(&fixed)?, &inside(&reference)?, self.fidelity))?;
-                    buffer.drop_before(rows.end.saturating_sub(WAVELET_REACH));
+                    let restored = buffer.window(around.clone())?;
+                    let fixed = projection.rows(&restored, &reference, around.start, rows.clone())?;
+                    let reference =
+                        reference.crop(0, rows.start - around.start, reference.width(), rows.len())?;
+                    self.last.push(mix(fixed, &reference, self.fidelity))?;
+                    self.done = rows.end;
                 }
-                self.done = self.done.max(ready);
+                if self.done < self.height {
+                    buffer.drop_before(projection.rows_for(self.done..self.height).start);
+                }
             }
             Fix::Adain { spool, made: statistics, reference } => {
                 statistics.add(made);

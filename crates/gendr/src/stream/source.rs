@@ -135,6 +135,11 @@ impl Enlarged {
         Ok(Self { source, resize })
     }
 
+    /// Width and height before.
+    pub(super) fn input_size(&self) -> (usize, usize) {
+        self.source.size()
+    }
+
     /// Whole rows.
     pub(super) fn rows(&mut self, rows: Range<usize>) -> Result<Planes> {
         let width = self.resize.output_size().0;

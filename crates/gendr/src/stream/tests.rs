@@ -79,7 +79,7 @@ fn check(restorer: &Restorer, input: &Picture, options: &RestoreOptions, format:
 #[test]
 fn every_color_fix_gives_the_pixels_of_the_whole() {
     let restorer = built_in();
-    for fix in [ColorFix::None, ColorFix::Ycbcr, ColorFix::Adain, ColorFix::Wavelet] {
+    for fix in [ColorFix::None, ColorFix::Ycbcr, ColorFix::Adain, ColorFix::Wavelet, ColorFix::Projection] {
         check(&restorer, &picture(41, 67), &options(TargetSize::Scale(4.0), fix), OutputFormat::Png);
     }
 }
