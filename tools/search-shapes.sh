@@ -19,13 +19,16 @@ shapes=$project/configs/gendr-tiny/search
 export RAYON_NUM_THREADS=1
 [ $# -gt 0 ] || set -- $(cd "$shapes" && echo *.toml)
 
-# The configuration of gendr-tiny with another [model] and another number of steps.
+# The configuration of gendr-tiny with another [model], fewer steps and smaller batches.
 configure() { # SHAPE STEPS
     python3 - "$project/configs/gendr-tiny/regress.toml" "$shapes/$1.toml" "$2" <<'PYTHON'
 import re, sys
 base, shape, steps = open(sys.argv[1]).read(), open(sys.argv[2]).read(), sys.argv[3]
 base = re.sub(r"\[model\].*?(?=\n\[)", lambda _: shape, base, flags=re.S)
 base = re.sub(r"(?m)^steps = .*", f"steps = {steps}", base)
+# Few pairs at once, so that there are many steps in a short time.
+base = re.sub(r"(?m)^batch = .*", "batch = 8", base)
+base = re.sub(r"(?m)^(\[data\]\n)pairs = .*", r"\g<1>pairs = 2560", base)
 base = re.sub(r"(?m)^warmup = .*", f"warmup = {int(steps) // 8}", base)
 print(re.sub(r"\[validation\].*?(?=\n\[)", f"[validation]\nevery = {steps}\npairs = 64\n", base, flags=re.S))
 PYTHON

@@ -256,7 +256,13 @@ pub(crate) fn turned(picture: &Planes, turn: usize) -> Result<Planes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gendr_degrade::SharpenConfig;
+    use crate::{
+        pairs::{PairsConfig, open_or_make, pairs_folder},
+        photos::{Photos, PhotosConfig, Split},
+        progress::Silent,
+    };
+    use gendr_degrade::{DegradationConfig, SharpenConfig};
+    use std::path::Path;
 
     fn picture(value: impl Fn(usize, usize) -> f32) -> Planes {
         let values = (0..3 * 32 * 32).map(|i| value(i / 32 % 32, i % 32)).collect();
@@ -287,5 +293,39 @@ mod tests {
         let sharper = led_by(sharp.clone(), &taught, &with).expect("a target");
         assert!(away(&sharper, &found) > 0.05, "checks of 0.1 grow");
         assert!(away(&sharper, &sharpen(&found, &how).expect("sharpened")) < 1e-6);
+    }
+
+    #[test]
+    fn batches_made_ahead_are_those_asked_for() {
+        let root = tempfile::tempdir().expect("a folder");
+        let photos = root.path().join("photos");
+        std::fs::create_dir(&photos).expect("room");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/dogs.jpg");
+        std::fs::copy(source, photos.join("a.jpg")).expect("room");
+        let photos = PhotosConfig { folders: vec!["photos".into()], crop: 32, candidates: 1 };
+        let degradations = [(1.0, DegradationConfig::preset("bicubic", 4).expect("a preset"))];
+        let list = Photos::list(&photos, root.path(), Split::Training).expect("a photograph");
+        let config = PairsConfig { seed: 1, photos: &photos, degradations: &degradations, scale: 4 };
+        let folder = pairs_folder(&root.path().join("cache"), &config, &list).expect("room");
+        let open =
+            || open_or_make(&folder, &config, &list, None, (16, 1 << 20), &Silent, &|| false).expect("pairs");
+        let (ahead, plain) = (open(), open());
+        let device = Device::flex();
+        let values = |batch: Result<Tensor<4>>| batch.expect("pairs").into_data();
+        for step in 0..5 {
+            let picks = picks(7, step, 6, &ahead);
+            // Five batches a step, known from the step before; in the making for this step and the next.
+            assert_eq!(ahead.ahead().made.len(), 5 * (step as usize).min(2));
+            for picks in picks.chunks(3) {
+                assert_eq!(values(ahead.enlarged(picks, &device)), values(plain.enlarged(picks, &device)));
+                assert_eq!(values(ahead.sharp(picks, &device)), values(plain.sharp(picks, &device)));
+            }
+            // A second time, as losses on pictures do.
+            let first = &picks[..3];
+            assert_eq!(values(ahead.sharp(first, &device)), values(plain.sharp(first, &device)));
+        }
+        // A step that comes out of turn finds nothing ready.
+        let picks = picks(7, 40, 6, &ahead);
+        assert_eq!(values(ahead.sharp(&picks, &device)), values(plain.sharp(&picks, &device)));
     }
 }

@@ -55,7 +55,8 @@ impl TensorSource for InOrder<'_> {
     fn tensor(&mut self, name: &str, shape: &[usize]) -> gendr_model::Result<TensorData> {
         let i = self.next;
         self.next += 1;
-        if self.parameters.names.get(i).is_none_or(|known| known != name) {
+        let fits = |known: &String| known == name && self.parameters.shapes[i] == shape;
+        if !self.parameters.names.get(i).is_some_and(fits) {
             return Err(gendr_model::Error::argument(format!("{name} is not parameter {i} of this network")));
         }
         Ok(TensorData::new(self.values[i].clone(), shape.to_vec()))

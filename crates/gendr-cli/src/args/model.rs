@@ -84,7 +84,7 @@ pub(crate) struct InterpolateArgs {
     /// The other model
     pub(crate) second: String,
 
-    /// Share of the other model in every value, 0 to 1
+    /// Share of the other model in every value, 0 to 1.5: above 1 it goes on the same way
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     pub(crate) share: f64,
 

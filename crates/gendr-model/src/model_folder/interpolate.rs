@@ -10,13 +10,16 @@ use crate::{
     weights::Precision,
 };
 
+/// Largest share of the other model.
+const MOST: f64 = 1.5;
+
 impl StoredModel {
     /// Writes the model whose every value is `1 - share` of this model's and `share` of `other`'s, as [`StoredModel::save`]
     /// does. It has this model's name, licence and origin. Between a faithful restorer and one trained from it for believable
-    /// detail, `share` trades one for the other.
+    /// detail, `share` trades one for the other; above 1 it goes on the same way.
     ///
     /// # Errors
-    /// As [`StoredModel::save`], and [`ErrorKind::Argument`](crate::ErrorKind::Argument) where `share` is not within 0 and 1 or
+    /// As [`StoredModel::save`], and [`ErrorKind::Argument`](crate::ErrorKind::Argument) where `share` is not within 0 and 1.5 or
     /// the two models are not of one shape.
     pub fn save_interpolated(
         &self,
@@ -25,8 +28,8 @@ impl StoredModel {
         target: &Path,
         precision: Precision,
     ) -> Result<()> {
-        if !(0.0..=1.0).contains(&share) {
-            return Err(Error::argument(format!("a share of {share}")).with_hint("give 0 to 1"));
+        if !(0.0..=MOST).contains(&share) {
+            return Err(Error::argument(format!("a share of {share}")).with_hint(format!("give 0 to {MOST}")));
         }
         self.check()?;
         other.check()?;

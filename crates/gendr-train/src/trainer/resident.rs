@@ -187,3 +187,57 @@ impl ModuleVisitor for Collect<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{AdamWConfig, Part, PartConfig, discriminator::PatchDiscriminator};
+    use burn::tensor::{Device, Distribution, Tensor};
+    use gendr_model::initialize;
+
+    /// Three steps of two batches each.
+    fn train(mut part: Part, network: &PatchDiscriminator, pictures: &[Tensor<4>]) -> Part {
+        for step in 0..3 {
+            for picture in pictures {
+                let network = part.load(network.clone()).expect("the same network");
+                let loss = network.forward(picture.clone()).square().mean();
+                part.add_gradients(&network, &mut loss.backward(), 0.5).expect("readable");
+            }
+            let norm = part.update(1.0 / f64::from(step + 1)).expect("finite");
+            assert!(norm > part.config.max_gradient_norm, "clipped: {norm}");
+        }
+        part.settle().expect("readable");
+        part
+    }
+
+    #[test]
+    fn a_device_trains_as_memory_does() {
+        let device = Device::flex().autodiff();
+        let network = initialize(PatchDiscriminator::new(3, &device), 1);
+        let picture = || Tensor::random([2, 3, 16, 16], Distribution::Uniform(-1.0, 1.0), &device);
+        let pictures = [picture(), picture()];
+        let config = PartConfig {
+            learning_rate: 1e-2,
+            max_gradient_norm: 1e-3,
+            average_decay: Some(0.9),
+            optimizer: AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() },
+        };
+        let part = Part::new("critic", &network, config).expect("readable");
+        let mut resident = part.clone();
+        resident.reside_on(&Device::flex());
+        let [want, found] = [part.clone(), resident].map(|part| train(part, &network, &pictures));
+        let lists = |part: &Part| {
+            let (weights, average) =
+                (part.weights.values.concat(), part.average.clone().expect("kept").concat());
+            [weights, average, part.optimizer.first_moments.concat()]
+        };
+        assert_eq!(found.optimizer.steps, want.optimizer.steps);
+        for ((found, want), before) in lists(&found).iter().zip(lists(&want)).zip(lists(&part)) {
+            assert_ne!(want, before);
+            let away = found.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(away < 1e-5, "{away}");
+        }
+        let other = PatchDiscriminator::new(1, &device);
+        assert!(found.load(other.clone()).is_err(), "another network");
+        assert!(want.load(other).is_err());
+    }
+}
