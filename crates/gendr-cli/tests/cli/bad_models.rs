@@ -44,13 +44,13 @@ fn tensors_that_do_not_fit_are_named() {
     refused(
         root.path(),
         "m.safetensors",
-        "tensor unet.conv_out.weight is missing, the network needs [48, 48, 3, 3] (1 more do not fit)",
+        "tensor unet.conv_out.weight is missing, the network needs [48, 64, 3, 3] (1 more do not fit)",
     );
-    let root = changed(|header, _| header[TENSOR]["shape"] = [3, 3, 48, 48].as_slice().into());
+    let root = changed(|header, _| header[TENSOR]["shape"] = [3, 3, 64, 48].as_slice().into());
     refused(
         root.path(),
         "m.safetensors",
-        "tensor unet.conv_out.weight has shape [3, 3, 48, 48], the network needs [48, 48, 3, 3]",
+        "tensor unet.conv_out.weight has shape [3, 3, 64, 48], the network needs [48, 64, 3, 3]",
     );
 }
 
