@@ -163,12 +163,12 @@ impl Pairs {
 
     /// The degraded crops of `picks`, enlarged to the size of the sharp ones: `[n, 3, side, side]` in `[-1, 1]`.
     pub(crate) fn enlarged(&self, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
-        self.batch(View::Enlarged, picks, device)
+        self.batch(&View::Enlarged, picks, device)
     }
 
     /// The sharp crops of `picks`: `[n, 3, side, side]` in `[-1, 1]`.
     pub(crate) fn sharp(&self, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
-        self.batch(View::Sharp, picks, device)
+        self.batch(&View::Sharp, picks, device)
     }
 
     /// What `picks` should become: the teacher's share of its results, the rest sharp; sharpened if
@@ -179,14 +179,14 @@ impl Pairs {
         teacher: Option<&TeacherConfig>,
         device: &Device,
     ) -> Result<Tensor<4>> {
-        self.batch(View::Target(teacher.cloned()), picks, device)
+        self.batch(&View::Target(teacher.cloned()), picks, device)
     }
 
-    fn batch(&self, view: View, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
-        let made = self.ahead().ask(&view, picks);
+    fn batch(&self, view: &View, picks: &[Pick], device: &Device) -> Result<Tensor<4>> {
+        let made = self.ahead().ask(view, picks);
         let values = match made.and_then(|made| made.values.recv().ok()) {
             Some(values) => values?,
-            None => self.values(&view, picks)?,
+            None => self.values(view, picks)?,
         };
         let side = self.high_side;
         Ok(Tensor::from_data(TensorData::new(values, [picks.len(), 3, side, side]), device))
