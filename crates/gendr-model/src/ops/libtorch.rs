@@ -153,6 +153,8 @@ impl<C: CheckpointStrategy> TorchKernels for Autodiff<LibTorch, C> {
 }
 
 /// The result of `work`, which LibTorch records where a gradient is wanted.
+// The type whose methods are called has no public name.
+#[allow(clippy::redundant_closure_for_method_calls)]
 fn recorded<C: CheckpointStrategy, const N: usize>(
     inputs: [FloatTensor<Autodiff<LibTorch, C>>; N],
     work: impl Fn([&Torch; N]) -> Torch,
@@ -190,7 +192,7 @@ struct Record {
 struct Walk;
 
 impl Walk {
-    fn back<const N: usize>(ops: Ops<Record, N>, grads: &mut Gradients) {
+    fn back<const N: usize>(ops: &Ops<Record, N>, grads: &mut Gradients) {
         let grad = grads.consume::<LibTorch>(&ops.node);
         let wanted = ops.parents.iter().zip(&ops.state.leaves);
         let wanted: Vec<_> =
@@ -211,7 +213,7 @@ impl Backward<LibTorch, 3> for Walk {
     type State = Record;
 
     fn backward(self, ops: Ops<Record, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        Self::back(ops, grads);
+        Self::back(&ops, grads);
     }
 }
 
@@ -219,6 +221,6 @@ impl Backward<LibTorch, 1> for Walk {
     type State = Record;
 
     fn backward(self, ops: Ops<Record, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        Self::back(ops, grads);
+        Self::back(&ops, grads);
     }
 }
