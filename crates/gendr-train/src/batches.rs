@@ -35,8 +35,9 @@ pub(crate) struct Pick {
 pub(crate) fn picks(seed: u64, step: u64, count: usize, pairs: &Pairs) -> Vec<Pick> {
     pairs.want(&upcoming(seed, step, count, pairs.count, pairs.in_memory()));
     let of = |step| picks_of(seed, step, count, pairs.count).collect::<Vec<_>>();
-    pairs.begin(of(step), of(step + 1));
-    of(step)
+    let picks = of(step);
+    pairs.begin(picks.clone(), of(step + 1));
+    picks
 }
 
 /// The next `most` pairs that steps of `count` take from `step` on, out of `total`.
@@ -142,10 +143,9 @@ impl Pairs {
         // What was made for an earlier step and not fetched is of no use any more.
         let fresh = |made: &Made| foreseen && made.picks.iter().all(|pick| picks.contains(pick));
         ahead.made.retain(fresh);
-        let wanted: Vec<_> =
-            asked.into_iter().map(|(view, place)| (view, next[place].to_vec(), channel())).collect();
-        let mut jobs = Vec::with_capacity(wanted.len());
-        for (view, picks, (sender, values)) in wanted {
+        let mut jobs = Vec::with_capacity(asked.len());
+        for (view, place) in asked {
+            let (picks, (sender, values)) = (next[place].to_vec(), channel());
             jobs.push((view.clone(), picks.clone(), sender));
             ahead.made.push(Made { view, picks, values });
         }

@@ -158,10 +158,7 @@ impl<C: CheckpointStrategy> TorchKernels for Autodiff<LibTorch, C> {
 fn recorded<C: CheckpointStrategy, const N: usize>(
     inputs: [FloatTensor<Autodiff<LibTorch, C>>; N],
     work: impl Fn([&Torch; N]) -> Torch,
-) -> FloatTensor<Autodiff<LibTorch, C>>
-where
-    Walk: Backward<LibTorch, N, State = Record>,
-{
+) -> FloatTensor<Autodiff<LibTorch, C>> {
     let nodes = inputs.each_ref().map(|input| input.node());
     let inputs = inputs.map(|input| input.into_primitive());
     match Walk.prepare::<C>(nodes).compute_bound().stateful() {
@@ -191,8 +188,10 @@ struct Record {
 #[derive(Debug)]
 struct Walk;
 
-impl Walk {
-    fn back<const N: usize>(ops: &Ops<Record, N>, grads: &mut Gradients) {
+impl<const N: usize> Backward<LibTorch, N> for Walk {
+    type State = Record;
+
+    fn backward(self, ops: Ops<Record, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let grad = grads.consume::<LibTorch>(&ops.node);
         let wanted = ops.parents.iter().zip(&ops.state.leaves);
         let wanted: Vec<_> =
@@ -206,21 +205,5 @@ impl Walk {
         for ((id, _), found) in wanted.into_iter().zip(found) {
             grads.register::<LibTorch>(id, TchTensor::new(found));
         }
-    }
-}
-
-impl Backward<LibTorch, 3> for Walk {
-    type State = Record;
-
-    fn backward(self, ops: Ops<Record, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        Self::back(&ops, grads);
-    }
-}
-
-impl Backward<LibTorch, 1> for Walk {
-    type State = Record;
-
-    fn backward(self, ops: Ops<Record, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        Self::back(&ops, grads);
     }
 }
