@@ -29,7 +29,7 @@ fn vulkan(index: usize, chosen: bool) -> Result<Device> {
 
     // Without a number the driver's own choice, which may be a software renderer.
     let kind = if chosen { DeviceKind::DiscreteGpu(index) } else { DeviceKind::DefaultDevice };
-    let device = Device::vulkan(kind);
+    let device = Device::wgpu(kind);
     answering(
         device,
         "no GPU with a Vulkan driver is to be had",

@@ -13,6 +13,6 @@ pub use config::{
     AnchorConfig, DiscriminatorConfig, DistillConfig, DistillLossConfig, Method, NetworkConfig, RealConfig,
     RealPicture,
 };
-pub(crate) use networks::Head;
+pub(crate) use networks::{Head, JUDGED};
 pub use run::run;
 pub use score::{ScoreLoss, ScoreTerms, Weighting, fisher_divergence, sample_weight, score_product};

@@ -44,21 +44,24 @@ impl FrozenAutoencoder {
 
     /// The scaled latent (its mean) of pictures `[n, 3, h, w]` in `[-1, 1]`, on a device with gradients.
     pub(crate) fn encode(&self, picture: Tensor<4>) -> Tensor<4> {
-        let mean = self.network.encode(picture.inner(), &mut Pass::whole()).mean;
-        self.network.scale(mean).autodiff()
+        let encode = |picture| self.network.encode(picture, &mut Pass::whole()).mean;
+        self.network.scale(one_by_one(picture.inner(), encode)).autodiff()
     }
 
     /// The scaled latent, and features `[n, c, h, w]` at half the latent's resolution.
     pub(crate) fn encode_with_features(&self, picture: Tensor<4>) -> Result<(Tensor<4>, Tensor<4>)> {
-        let mut feature = None;
+        let mut features = Vec::new();
         let mut observe = |name: &str, x: &Tensor<4>| {
             if name == FEATURE {
-                feature = Some(x.clone());
+                features.push(x.clone());
             }
         };
-        let mean = self.network.encode(picture.inner(), &mut Pass::whole().observed(&mut observe)).mean;
-        let feature = feature.ok_or_else(|| Error::unsupported("an encoder without middle block"))?;
-        let halved = avg_pool2d(feature, AvgPoolOptions::new([2, 2]).with_stride([2, 2]));
+        let encode = |picture| self.network.encode(picture, &mut Pass::whole().observed(&mut observe)).mean;
+        let mean = one_by_one(picture.inner(), encode);
+        if features.is_empty() {
+            return Err(Error::unsupported("an encoder without middle block"));
+        }
+        let halved = avg_pool2d(Tensor::cat(features, 0), AvgPoolOptions::new([2, 2]).with_stride([2, 2]));
         Ok((self.network.scale(mean).autodiff(), halved.autodiff()))
     }
 
@@ -69,7 +72,8 @@ impl FrozenAutoencoder {
 
     /// The picture of a scaled latent, about `[-1, 1]`; nothing is tracked.
     pub(crate) fn decode(&self, latent: Tensor<4>) -> Tensor<4> {
-        self.network.decode(self.network.unscale(latent.inner()), &mut Pass::whole())
+        let decode = |latent| self.network.decode(latent, &mut Pass::whole());
+        one_by_one(self.network.unscale(latent.inner()), decode)
     }
 
     /// The network on a device with gradients, its weights fixed, for losses on pictures.
@@ -82,4 +86,11 @@ impl FrozenAutoencoder {
     pub(crate) fn factor(&self) -> usize {
         self.network.factor()
     }
+}
+
+/// What a network makes of the pictures of a batch, one after the other: at their full resolution a batch would fill the memory that
+/// the networks in training need.
+fn one_by_one(batch: Tensor<4>, network: impl FnMut(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+    let pictures = batch.dims()[0];
+    Tensor::cat(batch.chunk(pictures, 0).into_iter().map(network).collect(), 0)
 }

@@ -27,20 +27,75 @@ pub(crate) struct Run {
 
 /// Runs all parts and keeps what each was given.
 pub(crate) fn run(network: &impl Segmented, x: Tensor<4>, observed: &[&str]) -> Run {
-    let (mut x, mut skips, mut inputs, mut seen) = (x, Vec::new(), Vec::new(), Seen::new());
+    let mut inputs = Vec::new();
+    let (output, seen) = walk(network, x, observed, false, &mut |input| inputs.push(input));
+    Run { inputs, output, seen }
+}
+
+/// Runs up to the layer called `layer` and keeps what each part was given; to the end where there is none of that name.
+fn run_to(network: &impl Segmented, x: Tensor<4>, layer: &str) -> Run {
+    let mut inputs = Vec::new();
+    let (output, seen) = walk(network, x, &[layer], true, &mut |input| inputs.push(input));
+    Run { inputs, output, seen }
+}
+
+/// The output of the layer called `layer`, beyond which nothing is run; the network's where there is none of that name.
+pub(crate) fn activation(network: &impl Segmented, x: Tensor<4>, layer: &str) -> Tensor<4> {
+    walk(network, x, &[layer], true, &mut |_| ()).0
+}
+
+/// Runs the parts, or those up to the last that is observed, and hands over what each was given.
+fn walk(
+    network: &impl Segmented,
+    mut x: Tensor<4>,
+    observed: &[&str],
+    stop: bool,
+    keep: &mut dyn FnMut(Input),
+) -> (Tensor<4>, Seen) {
+    let (mut skips, mut seen) = (Vec::new(), Seen::new());
     for (index, segment) in network.segments().into_iter().enumerate() {
         let skipped = if segment.skip == Skip::Pop { skips.pop() } else { None };
         let below = skips.last().map(|skip: &Tensor<4>| [skip.dims()[2], skip.dims()[3]]);
-        inputs.push(Input { x: x.clone(), skipped: skipped.clone(), below });
+        keep(Input { x: x.clone(), skipped: skipped.clone(), below });
         x = network.forward_segment(index, x, skipped, below);
         if segment.skip == Skip::Push {
             skips.push(x.clone());
         }
         if let Some(name) = segment.name.filter(|name| observed.contains(&name.as_str())) {
             seen.insert(name, x.clone());
+            if stop && seen.len() == observed.len() {
+                break;
+            }
         }
     }
-    Run { inputs, output: x, seen }
+    (x, seen)
+}
+
+/// A loss on the output of the layer called `layer` (of the network where there is none) of a fixed network. With `saving` its graph
+/// does not hold the network: the gradient at `x` is found at once.
+pub(crate) fn loss_of_activation(
+    saving: bool,
+    network: &impl Segmented,
+    x: Tensor<4>,
+    layer: &str,
+    loss: impl FnOnce(Tensor<4>) -> Tensor<1>,
+) -> Result<Tensor<1>> {
+    if !saving {
+        return Ok(loss(activation(network, x, layer)));
+    }
+    let run = run_to(network, x.clone().detach(), layer);
+    let seen = leaf(run.output.clone());
+    let value = loss(seen.clone());
+    let mut gradients = value.backward();
+    let towards = seen.grad_remove(&mut gradients);
+    let value = value.detach();
+    Ok(match run.walk_back(network, towards, Seen::new(), &mut |_| Ok(()))? {
+        Some(gradient) => {
+            let slope = (x * gradient.autodiff()).sum();
+            value - slope.clone().detach() + slope
+        }
+        None => value,
+    })
 }
 
 impl Run {
@@ -256,6 +311,31 @@ mod tests {
         let whole = floats(x.grad(&whole).expect("a gradient"));
         assert_close(&whole, &floats(gradient.expect("a walk").expect("a gradient")), 1e-5);
         assert!(visits < parts.segments().len());
+    }
+
+    #[test]
+    fn a_loss_of_an_activation_has_the_same_gradient_without_the_graph_of_the_network() {
+        let device = Device::flex().autodiff();
+        let unet = initialize(unet_config().init(&device).expect("a network"), 3).no_grad();
+        let prompt = picture("prompt", [1, 1, 5, 8], &device).reshape([1, 5, 8]);
+        let told = || Some(prompt.clone());
+        let parts = unet.parts(&[30.0], &told).expect("parts");
+        for layer in ["mid_block", "no such layer"] {
+            let of = |saving: bool| {
+                let x = picture("x", [2, 4, 8, 8], &device).require_grad();
+                let seen = x.clone().mul_scalar(2.0);
+                let loss = |feature: Tensor<4>| feature.powi_scalar(2).sum();
+                let loss = loss_of_activation(saving, &parts, seen, layer, loss).expect("a loss");
+                let gradient = x.grad(&loss.backward()).expect("a gradient");
+                (floats(loss), floats(gradient))
+            };
+            let (plain, saving) = (of(false), of(true));
+            assert_close(&plain.0, &saving.0, 1e-5);
+            assert_close(&plain.1, &saving.1, 1e-5);
+        }
+        let x = picture("x", [1, 4, 8, 8], &device);
+        let whole = run(&parts, x.clone(), &["mid_block"]).seen["mid_block"].clone();
+        assert_eq!(floats(activation(&parts, x, "mid_block")), floats(whole));
     }
 
     #[test]

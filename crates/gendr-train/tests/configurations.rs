@@ -32,7 +32,7 @@ fn every_configuration_is_one_of_its_stage() {
         let read = match path.file_stem().unwrap_or_default().to_string_lossy().as_ref() {
             "vae" => read_config::<VaeConfig>(&path).map(drop),
             "base" => read_config::<BaseConfig>(&path).map(drop),
-            "distill" => read_config::<DistillConfig>(&path).map(drop),
+            "distill" | "refine" => read_config::<DistillConfig>(&path).map(drop),
             "adc" | "pix" => read_config::<PixStageConfig>(&path).map(drop),
             _ => read_config::<RegressConfig>(&path).map(drop),
         };

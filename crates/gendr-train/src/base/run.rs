@@ -76,6 +76,7 @@ pub fn run(
 
     let mut parts = vec![Part::new(UNET, &unet, config.optimization)?];
     // From now on its weights are the part's.
+    drop(unet);
     let unet = unet_config.init(&device)?;
     if let Some(prompts) = &prompts {
         parts.push(Part::new(PROMPTS, prompts, config.prompt.unwrap_or(config.optimization))?);

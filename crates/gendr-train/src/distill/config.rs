@@ -140,6 +140,9 @@ pub struct AnchorConfig {
     /// A network to learn from; without one, the sharp crops are the target.
     #[serde(default)]
     pub teacher: Option<TeacherConfig>,
+    /// Take the amplitude of detail from the sharp crop instead: a network to learn from has less.
+    #[serde(default)]
+    pub amplitude_of_sharp: bool,
     /// Weights of the terms.
     pub loss: LossConfig,
 }
@@ -188,6 +191,19 @@ impl Default for DistillLossConfig {
 }
 
 impl AnchorConfig {
+    /// The losses, each with the picture that it leads to.
+    pub(super) fn losses(&self) -> Vec<(LossConfig, RealPicture)> {
+        let none = LossConfig { pixel: 0.0, gradient: 0.0, amplitude: 0.0, grid: 0.0 };
+        let amplitude = LossConfig { amplitude: self.loss.amplitude, ..none };
+        match self.amplitude_of_sharp {
+            false => vec![(self.loss, RealPicture::Target)],
+            true => vec![
+                (LossConfig { amplitude: 0.0, ..self.loss }, RealPicture::Target),
+                (amplitude, RealPicture::Sharp),
+            ],
+        }
+    }
+
     fn is_sound(&self) -> bool {
         let share = self.teacher.as_ref().map_or(0.0, |teacher| teacher.share);
         self.loss.is_sound() && (0.0..=1.0).contains(&share)
@@ -273,5 +289,23 @@ impl DistillConfig {
         check_rules(&self.data.rules(factor))?;
         check_rules(&self.training.rules())?;
         check_rules(&self.checkpoints.rules(&self.validation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_amplitude_of_detail_may_lead_to_the_sharp_crop_and_the_rest_to_the_target() {
+        let loss = LossConfig { pixel: 1.0, gradient: 2.0, amplitude: 3.0, grid: 4.0 };
+        let anchor = |amplitude_of_sharp| AnchorConfig { teacher: None, amplitude_of_sharp, loss };
+        assert_eq!(anchor(false).losses(), [(loss, RealPicture::Target)]);
+        let none = LossConfig { pixel: 0.0, gradient: 0.0, amplitude: 0.0, grid: 0.0 };
+        let expected = [
+            (LossConfig { amplitude: 0.0, ..loss }, RealPicture::Target),
+            (LossConfig { amplitude: 3.0, ..none }, RealPicture::Sharp),
+        ];
+        assert_eq!(anchor(true).losses(), expected);
     }
 }

@@ -1,14 +1,14 @@
 //! UNets that are trained whole or by low-rank matrices on one base, and the discriminator's head.
 
-use crate::{LoraConfig, PartConfig, Result, lora::Lora, trainer::Part};
+use crate::{LoraConfig, PartConfig, Result, lora::Lora, recompute, trainer::Part};
 use burn::{
     module::Module,
     tensor::{Device, Gradients, Tensor},
 };
-use gendr_model::{Conv2d, GroupNorm, Pass, Unet};
+use gendr_model::{Conv2d, GroupNorm, Unet};
 
 /// The layer of a UNet whose output a [`Head`] looks at.
-pub(super) const JUDGED: &str = "mid_block";
+pub(crate) const JUDGED: &str = "mid_block";
 
 /// How a UNet of the run is made from its part and the base model.
 #[derive(Clone, Debug)]
@@ -96,26 +96,7 @@ impl Head {
         timesteps: &[f32],
         x: Tensor<4>,
     ) -> Result<Tensor<4>> {
-        let (output, judged) = observed(unet, prompt, timesteps, x, JUDGED)?;
-        Ok(self.forward(judged.unwrap_or(output)))
+        let told = || prompt.clone();
+        Ok(self.forward(recompute::activation(&unet.parts(timesteps, &told)?, x, JUDGED)))
     }
-}
-
-/// What `unet`, told `prompt`, makes of `x`, and the output of the layer called `layer`.
-pub(super) fn observed(
-    unet: &Unet,
-    prompt: Option<Tensor<3>>,
-    timesteps: &[f32],
-    x: Tensor<4>,
-    layer: &str,
-) -> Result<(Tensor<4>, Option<Tensor<4>>)> {
-    let conditioning = unet.condition(timesteps, prompt)?;
-    let mut found = None;
-    let mut observe = |name: &str, x: &Tensor<4>| {
-        if name == layer {
-            found = Some(x.clone());
-        }
-    };
-    let output = unet.forward_pass(x, &conditioning, &mut Pass::whole().observed(&mut observe));
-    Ok((output, found))
 }

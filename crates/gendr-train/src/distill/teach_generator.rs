@@ -1,7 +1,7 @@
 //! What the generator learns, with the graph of one part of one network at a time if asked.
 
 use super::{
-    ScoreTerms,
+    RealPicture, ScoreTerms,
     networks::{Head, JUDGED},
     run::{CRITIC, Distill, FAKE, GENERATOR, HEAD, PROJECTOR},
     step::{Add, Batch, Look},
@@ -188,7 +188,11 @@ impl Distill<'_> {
         }
         if let (Some(anchor), Some(target)) = (&config.anchor, &batch.target) {
             let unit = |picture: &Tensor<4>| picture.clone().add_scalar(1.0).mul_scalar(0.5);
-            let value = anchored(&anchor.loss, self.space.factor(), &unit(&output), &unit(target));
+            let value = anchor.losses().into_iter().map(|(loss, led_by)| {
+                let target = if led_by == RealPicture::Sharp { picture } else { target };
+                anchored(&loss, self.space.factor(), &unit(&output), &unit(target))
+            });
+            let value = value.reduce(|a, b| a + b).expect("an anchor has losses");
             add("anchor", &value);
             terms.push(value);
         }

@@ -1,6 +1,10 @@
 //! The discriminator of `pix`: a head on features of the UNet of the stage before.
 
-use crate::{Result, distill::Head};
+use crate::{
+    Result,
+    distill::{Head, JUDGED},
+    generator_loss, recompute,
+};
 use burn::tensor::Tensor;
 use gendr_model::{Unet, ops};
 
@@ -17,10 +21,21 @@ pub(super) struct Judge {
 impl Judge {
     /// Logits of latents or pictures.
     pub(super) fn logits(&self, head: &Head, x: Tensor<4>) -> Result<Tensor<4>> {
-        let x = match self.patch {
+        head.judge(&self.unet, self.prompt.clone(), &[self.timestep], self.shuffled(x))
+    }
+
+    /// What the student minimises; with `saving` its graph does not hold the UNet.
+    pub(super) fn adversarial(&self, head: &Head, x: Tensor<4>, saving: bool) -> Result<Tensor<1>> {
+        let (timesteps, told) = ([self.timestep], || self.prompt.clone());
+        let parts = self.unet.parts(&timesteps, &told)?;
+        let loss = |feature| generator_loss(head.forward(feature));
+        recompute::loss_of_activation(saving, &parts, self.shuffled(x), JUDGED, loss)
+    }
+
+    fn shuffled(&self, x: Tensor<4>) -> Tensor<4> {
+        match self.patch {
             Some(patch) => ops::pixel_unshuffle(x, patch),
             None => x,
-        };
-        head.judge(&self.unet, self.prompt.clone(), &[self.timestep], x)
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     batches::{Pick, picks, read_both},
     discriminator_loss,
     distill::Head,
-    files, generator_loss,
+    files,
     latents::FrozenAutoencoder,
     noise::{Stream, draws},
     pairs::Pairs,
@@ -113,6 +113,7 @@ impl<'a> Pix<'a> {
         let prompt = prompts.as_ref().map(|prompts| prompts.batch(0, 1));
         let mut parts = vec![Part::new(STUDENT, &student, config.optimization)?];
         // From now on its weights are the part's.
+        drop(student);
         let student = student_config.init(&device)?;
         let judge = match (config.loss.adversarial > 0.0, &previous) {
             (false, _) => None,
@@ -257,7 +258,8 @@ impl Stage for Pix<'_> {
                     add(4, &loss);
                     of_head = Some(loss.backward());
                     let seen = this.padded(output.clone(), phase);
-                    let adversarial = generator_loss(judge.logits(&head.clone().no_grad(), seen)?);
+                    let adversarial =
+                        judge.adversarial(&head.clone().no_grad(), seen, this.config.checkpointing)?;
                     add(2, &adversarial);
                     total = total + adversarial * weights.adversarial;
                 }

@@ -79,6 +79,8 @@ sees_input = true
 luma = true
 [discriminator.optimization]
 learning_rate = 1e-3
+[anchor]
+amplitude_of_sharp = true
 [anchor.loss]
 pixel = 1.0
 gradient = 1.0
