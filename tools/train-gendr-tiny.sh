@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Trains the built-in model from photographs: `regress`, `base`, `distill`, and `distill` once more in small batches.
+# Trains the built-in model from photographs: `regress`, `base`, `distill`, `distill` once more in small batches, and the model between
+# the last two.
 #
 #     cargo build --release -p gendr-cli --features train      # or libtorch, for NVIDIA GPUs
 #     tools/train-gendr-tiny.sh DATA OUT [CONFIGS]
 #
 # DATA holds photos/ and teacher/ as the files of CONFIGS (configs/gendr-tiny) name them; OUT takes runs, cache and
-# gendr-tiny.safetensors. DEVICE (cpu) trains. A run that was stopped goes on from its newest checkpoint; each prints how long it took.
+# gendr-tiny.safetensors. DEVICE (cpu) trains; SHARE (0.6) is that of the last model. A run that was stopped goes on from its newest
+# checkpoint; each prints how long it took.
 set -euo pipefail
 data=$(realpath "${1:?DATA}")
 mkdir -p "${2:?OUT}"
@@ -32,7 +34,8 @@ stage distill distill
 stage refine distill
 model="$out/model"
 rm -rf "$model"
-"$gendr" model convert "$out/runs/gendr-tiny-refine/model.safetensors" -o "$model"
+"$gendr" model interpolate "$out/runs/gendr-tiny-distill/model.safetensors" "$out/runs/gendr-tiny-refine/model.safetensors" \
+    --share "${SHARE:-0.6}" -o "$model"
 # What people read in `gendr model info`.
 python3 - "$model/gendr.json" <<'PYTHON'
 import json, sys
