@@ -88,15 +88,14 @@ impl Head {
         self.conv.forward(self.norm.forward_silu(feature))
     }
 
-    /// Logits of `x` from what `unet`, told `prompt`, makes of it; of its output where it has no middle block.
+    /// Logits of `x` from what `unet`, `told` its prompt, makes of it; of its output where it has no middle block.
     pub(crate) fn judge(
         &self,
         unet: &Unet,
-        prompt: Option<Tensor<3>>,
+        told: &dyn Fn() -> Option<Tensor<3>>,
         timesteps: &[f32],
         x: Tensor<4>,
     ) -> Result<Tensor<4>> {
-        let told = || prompt.clone();
-        Ok(self.forward(recompute::activation(&unet.parts(timesteps, &told)?, x, JUDGED)))
+        Ok(self.forward(recompute::activation(&unet.parts(timesteps, told)?, x, JUDGED)))
     }
 }

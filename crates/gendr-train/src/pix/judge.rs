@@ -21,7 +21,7 @@ pub(super) struct Judge {
 impl Judge {
     /// Logits of latents or pictures.
     pub(super) fn logits(&self, head: &Head, x: Tensor<4>) -> Result<Tensor<4>> {
-        head.judge(&self.unet, self.prompt.clone(), &[self.timestep], self.shuffled(x))
+        head.judge(&self.unet, &|| self.prompt.clone(), &[self.timestep], self.shuffled(x))
     }
 
     /// What the student minimises; with `saving` its graph does not hold the UNet.
