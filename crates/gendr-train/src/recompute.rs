@@ -16,8 +16,33 @@ struct Input {
     below: Option<[usize; 2]>,
 }
 
+/// What is held of the graph of a network that learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Saving {
+    /// All of it.
+    Nothing,
+    /// That of one part at a time.
+    Parts,
+    /// That of one part of one picture at a time, where the network is told the same of all pictures.
+    PartsOfPictures,
+}
+
+impl Saving {
+    /// Parts, if asked for.
+    pub(crate) fn parts(saving: bool) -> Self {
+        if saving { Self::Parts } else { Self::Nothing }
+    }
+
+    /// Parts of pictures, if asked for.
+    pub(crate) fn parts_of_pictures(saving: bool) -> Self {
+        if saving { Self::PartsOfPictures } else { Self::Nothing }
+    }
+}
+
 /// A run through a network.
 pub(crate) struct Run {
+    /// Whether the way back takes one picture at a time.
+    one_by_one: bool,
     inputs: Vec<Input>,
     /// What came out.
     pub(crate) output: Tensor<4>,
@@ -29,14 +54,15 @@ pub(crate) struct Run {
 pub(crate) fn run(network: &impl Segmented, x: Tensor<4>, observed: &[&str]) -> Run {
     let mut inputs = Vec::new();
     let (output, seen) = walk(network, x, observed, false, &mut |input| inputs.push(input));
-    Run { inputs, output, seen }
+    Run { one_by_one: false, inputs, output, seen }
 }
 
-/// Runs up to the layer called `layer` and keeps what each part was given; to the end where there is none of that name.
+/// Runs up to the layer called `layer` and keeps what each part was given; to the end where there is none of that name. The network is
+/// told the same of all pictures.
 fn run_to(network: &impl Segmented, x: Tensor<4>, layer: &str) -> Run {
     let mut inputs = Vec::new();
     let (output, seen) = walk(network, x, &[layer], true, &mut |input| inputs.push(input));
-    Run { inputs, output, seen }
+    Run { one_by_one: true, inputs, output, seen }
 }
 
 /// The output of the layer called `layer`, beyond which nothing is run; the network's where there is none of that name.
@@ -123,18 +149,32 @@ impl Run {
                 }
                 continue;
             };
-            let x = leaf(input.x);
-            let skipped = input.skipped.map(leaf);
-            let y = network.forward_segment(index, x.clone(), skipped.clone(), input.below);
-            let mut gradients = (y * towards).sum().backward();
-            gradient = x.grad_remove(&mut gradients);
-            if segment.skip == Skip::Pop {
-                skips.push(skipped.and_then(|skipped| skipped.grad_remove(&mut gradients)));
+            let pictures = if self.one_by_one { input.x.dims()[0] } else { 1 };
+            let chunks = |x: Tensor<4>| x.chunk(pictures, 0);
+            let mut skipped = input.skipped.map(|skipped| chunks(skipped).into_iter());
+            let (mut of_x, mut of_skipped) = (Vec::new(), Vec::new());
+            for (x, towards) in chunks(input.x).into_iter().zip(chunks(towards)) {
+                let x = leaf(x);
+                let skipped = skipped.as_mut().and_then(Iterator::next).map(leaf);
+                let y = network.forward_segment(index, x.clone(), skipped.clone(), input.below);
+                let mut gradients = (y * towards).sum().backward();
+                of_x.push(x.grad_remove(&mut gradients));
+                of_skipped.push(skipped.and_then(|skipped| skipped.grad_remove(&mut gradients)));
+                take(&mut gradients)?;
             }
-            take(&mut gradients)?;
+            gradient = joined(of_x);
+            if segment.skip == Skip::Pop {
+                skips.push(joined(of_skipped));
+            }
         }
         Ok(gradient)
     }
+}
+
+/// The gradient of a batch from those of its pictures.
+fn joined(pictures: Vec<Option<Tensor<4>>>) -> Option<Tensor<4>> {
+    let mut pictures: Vec<_> = pictures.into_iter().collect::<Option<_>>()?;
+    if pictures.len() > 1 { Some(Tensor::cat(pictures, 0)) } else { pictures.pop() }
 }
 
 /// A value that gradients are taken at.
@@ -145,20 +185,19 @@ pub(crate) fn leaf(x: Tensor<4>) -> Tensor<4> {
 /// Learns from `x`: `loss` gets the network's output and the activations that were asked for; `take` gets the gradients, perhaps
 /// in several parts, of all that is tracked in `tracked` and in what `loss` used. `fixed` is the same network, not tracked.
 ///
-/// With `saving` one part's graph is held at a time.
 pub(crate) fn learn<N: Segmented>(
-    saving: bool,
+    saving: Saving,
     [fixed, tracked]: [&N; 2],
     x: Tensor<4>,
     observed: &[&str],
     loss: impl FnOnce(Tensor<4>, Seen) -> Result<Tensor<1>>,
     take: &mut dyn FnMut(&mut Gradients) -> Result<()>,
 ) -> Result<()> {
-    if !saving {
+    if saving == Saving::Nothing {
         let Run { output, seen, .. } = run(tracked, x, observed);
         return take(&mut loss(output, seen)?.backward());
     }
-    let run = run(fixed, x, observed);
+    let run = Run { one_by_one: saving == Saving::PartsOfPictures, ..run(fixed, x, observed) };
     let output = leaf(run.output.clone());
     let seen: Seen = run.seen.iter().map(|(name, x)| (name.clone(), leaf(x.clone()))).collect();
     let mut gradients = loss(output.clone(), seen.clone())?.backward();
@@ -231,7 +270,7 @@ mod tests {
 
     /// The gradients of all parameters of `module` for a loss on the output and, if seen, on an activation.
     fn gradients<M: Module, N: Segmented>(
-        saving: bool,
+        saving: Saving,
         module: &M,
         [fixed, tracked]: [&N; 2],
         x: Tensor<4>,
@@ -283,7 +322,7 @@ mod tests {
         let whole = floats(fixed.forward(x.clone(), &conditioning));
         assert_close(&whole, &floats(run(&fixed_parts, x.clone(), &[]).output), 1e-6);
         let observed = ["down_blocks.0", "mid_block"];
-        let [plain, saving] = [false, true]
+        let [plain, saving] = [Saving::Nothing, Saving::Parts]
             .map(|saving| gradients(saving, &unet, [&fixed_parts, &parts], x.clone(), &observed));
         for (plain, saving) in plain.iter().zip(&saving) {
             assert_close(plain, saving, 1e-4);
@@ -357,19 +396,22 @@ mod tests {
         };
         let network = initialize(config.init(&device).expect("a network"), 3);
         let fixed = network.clone().no_grad();
-        let (x, z) = (picture("x", [1, 3, 16, 24], &device), picture("z", [1, 4, 4, 6], &device));
+        let (x, z) = (picture("x", [2, 3, 16, 24], &device), picture("z", [2, 4, 4, 6], &device));
         let moments = fixed.moments(x.clone(), &mut gendr_model::Pass::whole());
         assert_close(&floats(moments), &floats(run(&EncoderParts(&fixed), x.clone(), &[]).output), 1e-6);
         let decoded = fixed.decode(z.clone(), &mut gendr_model::Pass::whole());
         assert_close(&floats(decoded), &floats(run(&DecoderParts(&fixed), z.clone(), &[]).output), 1e-6);
-        let gradient = |saving: bool, decoder: bool| {
-            let mut norms = Vec::new();
+        let gradient = |saving: Saving, decoder: bool| {
+            let mut sums: Vec<Vec<f32>> = Vec::new();
             let loss = |output: Tensor<4>, _: Seen| Ok(output.powi_scalar(2).sum());
             let mut take = |gradients: &mut Gradients| {
                 let found = gradients_of(&network, gradients)?;
-                norms.resize(found.len(), 0.0f32);
-                let sums = found.iter().map(|found| found.iter().flatten().map(|v| v.abs()).sum::<f32>());
-                norms.iter_mut().zip(sums).for_each(|(norm, sum)| *norm += sum);
+                sums.resize(found.len(), Vec::new());
+                for (sum, found) in sums.iter_mut().zip(found) {
+                    let found = found.unwrap_or_default();
+                    sum.resize(sum.len().max(found.len()), 0.0);
+                    sum.iter_mut().zip(found).for_each(|(a, b)| *a += b);
+                }
                 Ok(())
             };
             match decoder {
@@ -383,10 +425,12 @@ mod tests {
                 }
             }
             .expect("gradients");
-            norms
+            sums.concat()
         };
         for decoder in [false, true] {
-            assert_close(&gradient(false, decoder), &gradient(true, decoder), 1e-5);
+            let plain = gradient(Saving::Nothing, decoder);
+            assert_close(&plain, &gradient(Saving::Parts, decoder), 1e-5);
+            assert_close(&plain, &gradient(Saving::PartsOfPictures, decoder), 1e-5);
         }
     }
 }

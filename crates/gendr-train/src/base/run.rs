@@ -12,7 +12,7 @@ use crate::{
     pairs::Pairs,
     progress::Progress,
     prompts::Prompts,
-    recompute::{self, Seen},
+    recompute::{self, Saving, Seen},
     repa::{AlignmentTarget, Projector, ProjectorConfig, tokens},
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
 };
@@ -266,7 +266,7 @@ impl Stage for Base<'_> {
             ];
             let mut take =
                 |gradients: &mut Gradients| networks.add_gradients(&mut self.state, gradients, share);
-            let (saving, latent) = (self.config.checkpointing, noisy.latent.clone());
+            let (saving, latent) = (Saving::parts(self.config.checkpointing), noisy.latent.clone());
             recompute::learn(saving, parts, latent, &[ALIGNED], loss, &mut take)?;
         }
         let schedule = Schedule::Cosine { warmup: training.warmup, steps: training.steps };

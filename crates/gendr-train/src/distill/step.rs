@@ -13,7 +13,7 @@ use crate::{
     cached_latents::{Latents, encode},
     denoising_loss, discriminator_loss,
     noise::{Stream, diffusion, draws},
-    recompute,
+    recompute::{self, Saving},
     regress::luma,
     trainer::{Scores, State},
 };
@@ -231,7 +231,7 @@ impl Distill<'_> {
                 &network.fixed.parts(&learn.timesteps, &told)?,
                 &network.unet.parts(&learn.timesteps, &told)?,
             ];
-            let (saving, noisy) = (self.config.checkpointing, learn.noisy(latent));
+            let (saving, noisy) = (Saving::parts(self.config.checkpointing), learn.noisy(latent));
             recompute::learn(saving, parts, noisy, &[], loss, &mut take)?;
         }
         if let Some(head) = self.head.clone() {

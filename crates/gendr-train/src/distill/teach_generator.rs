@@ -12,7 +12,7 @@ use crate::{
     discriminator::PatchDiscriminator,
     generator_loss, guide,
     latent_space::Decoder,
-    recompute::{self, Run, Seen, leaf},
+    recompute::{self, Run, Saving, Seen, leaf},
     regress::loss as anchored,
     repa::tokens,
     trainer::State,
@@ -90,7 +90,7 @@ impl Distill<'_> {
         let timesteps = [setting.timestep()];
         let told = || setting.prompts.as_ref().map(|prompts| prompts.batch(0, 1));
         let parts = [&generator.fixed.parts(&timesteps, &told)?, &generator.unet.parts(&timesteps, &told)?];
-        recompute::learn(saving, parts, setting.input(&batch.low), &[ALIGNED], loss, &mut take)
+        recompute::learn(Saving::parts(saving), parts, setting.input(&batch.low), &[ALIGNED], loss, &mut take)
     }
 
     fn judges(&self, state: &mut State) -> Result<Judges> {

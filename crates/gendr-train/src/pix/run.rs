@@ -17,7 +17,7 @@ use crate::{
     perceptual::Perceptual,
     progress::Progress,
     prompts::Prompts,
-    recompute,
+    recompute::{self, Saving},
     trainer::{Part, Paths, Plan, Report, Scores, Stage, State, settings_text, train},
     validation::picture_scores,
 };
@@ -281,7 +281,8 @@ impl Stage for Pix<'_> {
             let (timesteps, told) = ([this.one_step.timestep], || this.told());
             let parts = [&fixed.parts(&timesteps, &told)?, &unet.parts(&timesteps, &told)?];
             let x = ops::pixel_unshuffle(enlarged.clone(), this.config.patch);
-            recompute::learn(this.config.checkpointing, parts, x, &[], loss, &mut take)?;
+            let saving = Saving::parts_of_pictures(this.config.checkpointing);
+            recompute::learn(saving, parts, x, &[], loss, &mut take)?;
             match (&judge, of_head) {
                 (Some((_, head)), Some(mut gradients)) => {
                     state.part(HEAD)?.add_gradients(head, &mut gradients, share)
