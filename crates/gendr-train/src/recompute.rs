@@ -52,17 +52,14 @@ pub(crate) struct Run {
 
 /// Runs all parts and keeps what each was given.
 pub(crate) fn run(network: &impl Segmented, x: Tensor<4>, observed: &[&str]) -> Run {
-    let mut inputs = Vec::new();
-    let (output, seen) = walk(network, x, observed, false, &mut |input| inputs.push(input));
-    Run { one_by_one: false, inputs, output, seen }
+    kept(network, x, observed, false)
 }
 
-/// Runs up to the layer called `layer` and keeps what each part was given; to the end where there is none of that name. The network is
-/// told the same of all pictures.
-fn run_to(network: &impl Segmented, x: Tensor<4>, layer: &str) -> Run {
+/// Runs the parts, or those up to the last that is observed, and keeps what each was given.
+fn kept(network: &impl Segmented, x: Tensor<4>, observed: &[&str], stop: bool) -> Run {
     let mut inputs = Vec::new();
-    let (output, seen) = walk(network, x, &[layer], true, &mut |input| inputs.push(input));
-    Run { one_by_one: true, inputs, output, seen }
+    let (output, seen) = walk(network, x, observed, stop, &mut |input| inputs.push(input));
+    Run { one_by_one: false, inputs, output, seen }
 }
 
 /// The output of the layer called `layer`, beyond which nothing is run; the network's where there is none of that name.
@@ -97,8 +94,8 @@ fn walk(
     (x, seen)
 }
 
-/// A loss on the output of the layer called `layer` (of the network where there is none) of a fixed network. With `saving` its graph
-/// does not hold the network: the gradient at `x` is found at once.
+/// A loss on the output of the layer called `layer` (of the network where there is none) of a fixed network that is
+/// told the same of all pictures. With `saving` its graph does not hold the network: the gradient at `x` is found at once.
 pub(crate) fn loss_of_activation(
     saving: bool,
     network: &impl Segmented,
@@ -109,7 +106,7 @@ pub(crate) fn loss_of_activation(
     if !saving {
         return Ok(loss(activation(network, x, layer)));
     }
-    let run = run_to(network, x.clone().detach(), layer);
+    let run = Run { one_by_one: true, ..kept(network, x.clone().detach(), &[layer], true) };
     let seen = leaf(run.output.clone());
     let value = loss(seen.clone());
     let mut gradients = value.backward();
@@ -184,7 +181,6 @@ pub(crate) fn leaf(x: Tensor<4>) -> Tensor<4> {
 
 /// Learns from `x`: `loss` gets the network's output and the activations that were asked for; `take` gets the gradients, perhaps
 /// in several parts, of all that is tracked in `tracked` and in what `loss` used. `fixed` is the same network, not tracked.
-///
 pub(crate) fn learn<N: Segmented>(
     saving: Saving,
     [fixed, tracked]: [&N; 2],
@@ -268,6 +264,24 @@ mod tests {
         }
     }
 
+    /// Adds the gradients of all parameters of `module` to `sums`.
+    fn add_gradients<M: Module>(
+        sums: &mut Vec<Option<Vec<f32>>>,
+        module: &M,
+        gradients: &mut Gradients,
+    ) -> Result<()> {
+        let found = gradients_of(module, gradients)?;
+        sums.resize(found.len(), None);
+        for (sum, found) in sums.iter_mut().zip(found) {
+            match (sum, found) {
+                (Some(sum), Some(found)) => sum.iter_mut().zip(found).for_each(|(a, b)| *a += b),
+                (sum, Some(found)) => *sum = Some(found),
+                (_, None) => (),
+            }
+        }
+        Ok(())
+    }
+
     /// The gradients of all parameters of `module` for a loss on the output and, if seen, on an activation.
     fn gradients<M: Module, N: Segmented>(
         saving: Saving,
@@ -285,18 +299,7 @@ mod tests {
                 .iter()
                 .fold(loss, |loss, name| loss + found(&mut seen, name).expect("seen").powi_scalar(2).sum()))
         };
-        let mut take = |gradients: &mut Gradients| {
-            let found = gradients_of(module, gradients)?;
-            sums.resize(found.len(), None);
-            for (sum, found) in sums.iter_mut().zip(found) {
-                match (sum, found) {
-                    (Some(sum), Some(found)) => sum.iter_mut().zip(found).for_each(|(a, b)| *a += b),
-                    (sum, Some(found)) => *sum = Some(found),
-                    (_, None) => (),
-                }
-            }
-            Ok(())
-        };
+        let mut take = |gradients: &mut Gradients| add_gradients(&mut sums, module, gradients);
         learn(saving, [fixed, tracked], x, observed, loss, &mut take).expect("gradients");
         for ((name, _), sum) in gendr_model::names_and_shapes(module).iter().zip(&sums) {
             assert!(sum.is_some(), "nothing depends on {name}");
@@ -402,18 +405,9 @@ mod tests {
         let decoded = fixed.decode(z.clone(), &mut gendr_model::Pass::whole());
         assert_close(&floats(decoded), &floats(run(&DecoderParts(&fixed), z.clone(), &[]).output), 1e-6);
         let gradient = |saving: Saving, decoder: bool| {
-            let mut sums: Vec<Vec<f32>> = Vec::new();
+            let mut sums = Vec::new();
             let loss = |output: Tensor<4>, _: Seen| Ok(output.powi_scalar(2).sum());
-            let mut take = |gradients: &mut Gradients| {
-                let found = gradients_of(&network, gradients)?;
-                sums.resize(found.len(), Vec::new());
-                for (sum, found) in sums.iter_mut().zip(found) {
-                    let found = found.unwrap_or_default();
-                    sum.resize(sum.len().max(found.len()), 0.0);
-                    sum.iter_mut().zip(found).for_each(|(a, b)| *a += b);
-                }
-                Ok(())
-            };
+            let mut take = |gradients: &mut Gradients| add_gradients(&mut sums, &network, gradients);
             match decoder {
                 true => {
                     let parts = [&DecoderParts(&fixed), &DecoderParts(&network)];
@@ -425,7 +419,7 @@ mod tests {
                 }
             }
             .expect("gradients");
-            sums.concat()
+            sums.into_iter().flatten().flatten().collect::<Vec<f32>>()
         };
         for decoder in [false, true] {
             let plain = gradient(Saving::Nothing, decoder);

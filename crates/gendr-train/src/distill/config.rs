@@ -193,8 +193,7 @@ impl Default for DistillLossConfig {
 impl AnchorConfig {
     /// The losses, each with the picture that it leads to.
     pub(super) fn losses(&self) -> Vec<(LossConfig, RealPicture)> {
-        let none = LossConfig { pixel: 0.0, gradient: 0.0, amplitude: 0.0, grid: 0.0 };
-        let amplitude = LossConfig { amplitude: self.loss.amplitude, ..none };
+        let amplitude = LossConfig { amplitude: self.loss.amplitude, ..LossConfig::NONE };
         match self.amplitude_of_sharp {
             false => vec![(self.loss, RealPicture::Target)],
             true => vec![
@@ -301,10 +300,9 @@ mod tests {
         let loss = LossConfig { pixel: 1.0, gradient: 2.0, amplitude: 3.0, grid: 4.0 };
         let anchor = |amplitude_of_sharp| AnchorConfig { teacher: None, amplitude_of_sharp, loss };
         assert_eq!(anchor(false).losses(), [(loss, RealPicture::Target)]);
-        let none = LossConfig { pixel: 0.0, gradient: 0.0, amplitude: 0.0, grid: 0.0 };
         let expected = [
             (LossConfig { amplitude: 0.0, ..loss }, RealPicture::Target),
-            (LossConfig { amplitude: 3.0, ..none }, RealPicture::Sharp),
+            (LossConfig { amplitude: 3.0, ..LossConfig::NONE }, RealPicture::Sharp),
         ];
         assert_eq!(anchor(true).losses(), expected);
     }

@@ -127,6 +127,9 @@ pub struct LossConfig {
 }
 
 impl LossConfig {
+    /// No term at all.
+    pub(crate) const NONE: Self = Self { pixel: 0.0, gradient: 0.0, amplitude: 0.0, grid: 0.0 };
+
     /// Whether all weights make sense.
     pub(crate) fn is_sound(&self) -> bool {
         let terms = [self.pixel, self.gradient, self.amplitude, self.grid];

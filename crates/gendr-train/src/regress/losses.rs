@@ -70,7 +70,6 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     const ALL: LossConfig = LossConfig { pixel: 1.0, gradient: 1.0, amplitude: 1.0, grid: 1.0 };
-    const NONE: LossConfig = LossConfig { pixel: 0.0, gradient: 0.0, amplitude: 0.0, grid: 0.0 };
 
     #[test]
     fn equal_pictures_lose_nothing_and_every_term_counts() {
@@ -79,8 +78,8 @@ mod tests {
         let value =
             |config: &LossConfig, a: &Tensor<4>, b: &Tensor<4>| loss(config, 4, a, b).into_scalar::<f32>();
         assert_eq!(value(&ALL, &x, &x), 0.0);
-        let one = value(&LossConfig { pixel: 1.0, ..NONE }, &flat, &x);
-        let two = value(&LossConfig { pixel: 1.0, gradient: 1.0, ..NONE }, &flat, &x);
+        let one = value(&LossConfig { pixel: 1.0, ..LossConfig::NONE }, &flat, &x);
+        let two = value(&LossConfig { pixel: 1.0, gradient: 1.0, ..LossConfig::NONE }, &flat, &x);
         assert!(0.2 < one && one < 0.3, "uniform noise lies a quarter from its mean: {one}");
         assert!(one < two && two < value(&ALL, &flat, &x));
     }
