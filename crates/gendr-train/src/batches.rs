@@ -15,7 +15,10 @@ use gendr_image::{Planes, Resampling, resize, upscale};
 use rayon::prelude::*;
 use std::{
     ops::Range,
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
 };
 
 /// What the pairs of a step and their turns are drawn from.
@@ -51,7 +54,7 @@ fn picks_of(seed: u64, step: u64, count: usize, total: usize) -> impl Iterator<I
     (0..count).map(move |_| Pick { pair: draws.below(total), turn: draws.below(8) })
 }
 
-/// Reads the pairs of one split, making those that are missing.
+/// Reads the pairs of one split, making those that are missing. Those to learn from have inputs of the result's size among them.
 pub(crate) fn read_pairs(
     (seed, data): (u64, &DataConfig),
     paths: &Paths,
@@ -64,7 +67,11 @@ pub(crate) fn read_pairs(
     let photos = Photos::list(&data.photos, &paths.data, split)?;
     let pairs = PairsConfig { seed, photos: &data.photos, degradations: &degradations, scale: data.scale };
     let folder = pairs_folder(&paths.cache, &pairs, &photos)?;
-    open_or_make(&folder, &pairs, &photos, teacher, (count, data.memory()), progress, cancelled)
+    let mut made =
+        open_or_make(&folder, &pairs, &photos, teacher, (count, data.memory()), progress, cancelled)?;
+    let same_size = data.same_size.as_ref().filter(|_| split == Split::Training);
+    made.same_size = same_size.map(|config| config.with_seed(seed)).transpose()?.map(Arc::new);
+    Ok(made)
 }
 
 /// Reads the pairs to learn from, with a teacher's results if there is one, and `held_out` others without.
@@ -206,10 +213,17 @@ impl Pairs {
 
     fn picture(&self, view: &View, pick: Pick) -> Result<Planes> {
         let side = self.high_side;
-        match view {
-            View::Enlarged => Ok(upscale(&turned(&self.low(pick.pair)?, pick.turn)?, side, side)?),
-            View::Sharp | View::Target(None) => turned(&self.high(pick.pair)?, pick.turn),
-            View::Target(Some(teacher)) => {
+        let same_size = self.same_size.as_ref().filter(|same_size| same_size.has(pick.pair));
+        match (view, same_size) {
+            (View::Enlarged, Some(same_size)) => {
+                turned(&same_size.input(pick.pair, &self.high(pick.pair)?)?, pick.turn)
+            }
+            // A teacher would enlarge it.
+            (View::Target(_), Some(_)) | (View::Sharp | View::Target(None), _) => {
+                turned(&self.high(pick.pair)?, pick.turn)
+            }
+            (View::Enlarged, None) => Ok(upscale(&turned(&self.low(pick.pair)?, pick.turn)?, side, side)?),
+            (View::Target(Some(teacher)), None) => {
                 let target = led_by(self.high(pick.pair)?, &self.teacher(pick.pair)?, teacher)?;
                 turned(&target, pick.turn)
             }
@@ -260,7 +274,10 @@ mod tests {
         pairs::{PairsConfig, open_or_make, pairs_folder},
         photos::{Photos, PhotosConfig, Split},
         progress::Silent,
+        same_size::SameSizeConfig,
+        trainer::Presets,
     };
+    use burn::tensor::Tolerance;
     use gendr_degrade::{DegradationConfig, SharpenConfig};
     use std::path::Path;
 
@@ -295,21 +312,56 @@ mod tests {
         assert!(away(&sharper, &sharpen(&found, &how).expect("sharpened")) < 1e-6);
     }
 
-    #[test]
-    fn batches_made_ahead_are_those_asked_for() {
-        let root = tempfile::tempdir().expect("a folder");
-        let photos = root.path().join("photos");
-        std::fs::create_dir(&photos).expect("room");
+    /// Sixteen pairs of one photograph, under `root`.
+    fn some_pairs(root: &Path) -> Pairs {
+        let photos = root.join("photos");
+        std::fs::create_dir_all(&photos).expect("room");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/dogs.jpg");
         std::fs::copy(source, photos.join("a.jpg")).expect("room");
         let photos = PhotosConfig { folders: vec!["photos".into()], crop: 32, candidates: 1 };
         let degradations = [(1.0, DegradationConfig::preset("bicubic", 4).expect("a preset"))];
-        let list = Photos::list(&photos, root.path(), Split::Training).expect("a photograph");
+        let list = Photos::list(&photos, root, Split::Training).expect("a photograph");
         let config = PairsConfig { seed: 1, photos: &photos, degradations: &degradations, scale: 4 };
-        let folder = pairs_folder(&root.path().join("cache"), &config, &list).expect("room");
-        let open =
-            || open_or_make(&folder, &config, &list, None, (16, 1 << 20), &Silent, &|| false).expect("pairs");
-        let (ahead, plain) = (open(), open());
+        let folder = pairs_folder(&root.join("cache"), &config, &list).expect("room");
+        open_or_make(&folder, &config, &list, None, (16, 1 << 20), &Silent, &|| false).expect("pairs")
+    }
+
+    #[test]
+    fn a_share_of_the_inputs_has_the_size_of_the_result() {
+        let root = tempfile::tempdir().expect("a folder");
+        let enlarged = some_pairs(root.path());
+        let with = |share, preset: &str| {
+            let config = SameSizeConfig { share, preset: Presets::One(preset.to_owned()) };
+            let mut pairs = some_pairs(root.path());
+            pairs.same_size = Some(Arc::new(config.with_seed(3).expect("a preset")));
+            pairs
+        };
+        let device = Device::flex();
+        let picks: Vec<Pick> = (0..16).map(|pair| Pick { pair, turn: pair % 8 }).collect();
+        let teacher = TeacherConfig { weights: "none".into(), share: 1.0, detail_only: true, sharpen: None };
+        let one = |pairs: &Pairs, pick| pairs.enlarged(&[pick], &device).expect("pairs").into_data();
+        let sharp = |pick| enlarged.sharp(&[pick], &device).expect("pairs").into_data();
+        // What is not gone bad at its own size is to stay as it is, whatever a teacher would say.
+        let (all, half) = (with(1.0, "bicubic"), with(0.5, "bicubic"));
+        let mut kept = 0;
+        for &pick in &picks {
+            one(&all, pick).assert_approx_eq(&sharp(pick), Tolerance::<f32>::absolute(1e-6));
+            let target = all.targets(&[pick], Some(&teacher), &device).expect("pairs").into_data();
+            assert_eq!(target, sharp(pick));
+            let is_kept = one(&half, pick) != one(&enlarged, pick);
+            assert_eq!(is_kept, half.same_size.as_ref().expect("given").has(pick.pair));
+            kept += usize::from(is_kept);
+        }
+        assert!((4..=12).contains(&kept), "{kept}");
+        let noisy = with(1.0, "mild");
+        assert!(picks.iter().all(|&pick| one(&noisy, pick) != sharp(pick)));
+        assert_eq!(one(&noisy, picks[3]), one(&with(1.0, "mild"), picks[3]));
+    }
+
+    #[test]
+    fn batches_made_ahead_are_those_asked_for() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (ahead, plain) = (some_pairs(root.path()), some_pairs(root.path()));
         let device = Device::flex();
         let values = |batch: Result<Tensor<4>>| batch.expect("pairs").into_data();
         for step in 0..5 {

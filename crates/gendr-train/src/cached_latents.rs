@@ -61,7 +61,7 @@ impl CachedLatents {
         progress: &dyn Progress,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Self> {
-        let key = key(space, target)?;
+        let key = key(pairs, space, target)?;
         let blocks = pairs.count.div_ceil(BLOCK);
         let first = encode(pairs, &[Pick { pair: 0, turn: 0 }], space, target, device)?.tensors();
         let shapes: Vec<_> = first.iter().map(|x| [x.dims()[1], x.dims()[2], x.dims()[3]]).collect();
@@ -135,11 +135,11 @@ impl Latents {
     }
 }
 
-/// Tells apart latents of different networks.
-fn key(space: &LatentSpace, target: &AlignmentTarget) -> Result<String> {
+/// Tells apart latents of different networks and inputs.
+fn key(pairs: &Pairs, space: &LatentSpace, target: &AlignmentTarget) -> Result<String> {
     let mut hash = blake3::Hasher::new();
     let (about, weights) = space.describe();
-    let about = serde_json::to_vec(&about)
+    let about = serde_json::to_vec(&(&about, pairs.same_size.as_deref()))
         .map_err(|error| Error::argument("a configuration that cannot be stored").with_source(error))?;
     hash.update(&about);
     for (name, tensor) in weights.tensors() {

@@ -31,6 +31,7 @@ mod read_ahead;
 mod recompute;
 pub mod regress;
 mod repa;
+mod same_size;
 mod schedule;
 mod tar;
 mod teacher;
@@ -54,6 +55,7 @@ pub use photos::PhotosConfig;
 pub use plot::plot;
 pub use progress::{Event, Progress, Silent};
 pub use repa::{Projector, ProjectorConfig, alignment_loss, tokens};
+pub use same_size::SameSizeConfig;
 pub use schedule::Schedule;
 pub use trainer::{
     CheckpointConfig, DataConfig, Part, PartConfig, Paths, Presets, Report, StepsConfig, ValidationConfig,

@@ -10,6 +10,7 @@ use crate::{
     photos::{Photos, PhotosConfig},
     progress::{Event, Progress},
     read_ahead::{Column, ReadAhead},
+    same_size::SameSize,
 };
 use gendr_degrade::{DegradationConfig, Draws, Recipe};
 use gendr_image::Planes;
@@ -55,6 +56,8 @@ pub(crate) struct Pairs {
     pub(crate) high_side: usize,
     /// Where they lie.
     pub(crate) folder: PathBuf,
+    /// Those whose input is made from the sharp crop at its own size.
+    pub(crate) same_size: Option<Arc<SameSize>>,
     records: Arc<ReadAhead>,
     ahead: Arc<Mutex<Ahead>>,
 }
@@ -101,7 +104,11 @@ pub(crate) fn pairs_folder(cache: &Path, config: &PairsConfig<'_>, photos: &Phot
         .map_err(|error| Error::argument("settings that cannot be stored").with_source(error))?;
     let folder = cache.join(&blake3::hash(&settings).to_hex()[..16]);
     files::create_folder(&folder)?;
-    files::write_atomically(&folder.join("settings.json"), &settings)?;
+    let file = folder.join("settings.json");
+    // Another run may be at work on the same pairs.
+    if !file.exists() {
+        files::write_atomically(&file, &settings)?;
+    }
     Ok(folder)
 }
 
@@ -143,7 +150,15 @@ pub(crate) fn open_or_make(
         }
     }
     let records = Arc::new(ReadAhead::open(&columns, BLOCK, count, memory)?);
-    Ok(Pairs { count, low_side, high_side, folder: folder.to_owned(), records, ahead: Arc::default() })
+    Ok(Pairs {
+        count,
+        low_side,
+        high_side,
+        folder: folder.to_owned(),
+        same_size: None,
+        records,
+        ahead: Arc::default(),
+    })
 }
 
 /// The degraded and the sharp crops of one block, one after the other. Photographs that cannot be used are reported when they

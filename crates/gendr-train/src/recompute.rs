@@ -37,6 +37,10 @@ impl Saving {
     pub(crate) fn parts_of_pictures(saving: bool) -> Self {
         if saving { Self::PartsOfPictures } else { Self::Nothing }
     }
+
+    fn one_by_one(self) -> bool {
+        self == Self::PartsOfPictures
+    }
 }
 
 /// A run through a network.
@@ -50,29 +54,49 @@ pub(crate) struct Run {
     pub(crate) seen: Seen,
 }
 
-/// Runs all parts and keeps what each was given.
-pub(crate) fn run(network: &impl Segmented, x: Tensor<4>, observed: &[&str]) -> Run {
-    kept(network, x, observed, false)
+/// How the parts are run.
+#[derive(Clone, Copy, Debug, Default)]
+struct Walk {
+    /// No further than to the last part that is observed.
+    stop: bool,
+    /// One picture at a time: for networks that are told the same of all.
+    one_by_one: bool,
 }
 
-/// Runs the parts, or those up to the last that is observed, and keeps what each was given.
-fn kept(network: &impl Segmented, x: Tensor<4>, observed: &[&str], stop: bool) -> Run {
+/// The pieces that a batch is taken in.
+fn pieces(one_by_one: bool, x: Tensor<4>) -> Vec<Tensor<4>> {
+    let pictures = if one_by_one { x.dims()[0] } else { 1 };
+    x.chunk(pictures, 0)
+}
+
+/// Runs all parts and keeps what each was given.
+pub(crate) fn run(network: &impl Segmented, x: Tensor<4>, observed: &[&str]) -> Run {
+    kept(network, x, observed, Walk::default())
+}
+
+/// Runs the parts and keeps what each was given.
+fn kept(network: &impl Segmented, x: Tensor<4>, observed: &[&str], how: Walk) -> Run {
     let mut inputs = Vec::new();
-    let (output, seen) = walk(network, x, observed, stop, &mut |input| inputs.push(input));
-    Run { one_by_one: false, inputs, output, seen }
+    let (output, seen) = walk(network, x, observed, how, &mut |input| inputs.push(input));
+    Run { one_by_one: how.one_by_one, inputs, output, seen }
 }
 
 /// The output of the layer called `layer`, beyond which nothing is run; the network's where there is none of that name.
-pub(crate) fn activation(network: &impl Segmented, x: Tensor<4>, layer: &str) -> Tensor<4> {
-    walk(network, x, &[layer], true, &mut |_| ()).0
+pub(crate) fn activation(saving: Saving, network: &impl Segmented, x: Tensor<4>, layer: &str) -> Tensor<4> {
+    walk(network, x, &[layer], Walk { stop: true, one_by_one: saving.one_by_one() }, &mut |_| ()).0
 }
 
-/// Runs the parts, or those up to the last that is observed, and hands over what each was given.
+/// The output of a network.
+pub(crate) fn output(saving: Saving, network: &impl Segmented, x: Tensor<4>) -> Tensor<4> {
+    walk(network, x, &[], Walk { stop: false, one_by_one: saving.one_by_one() }, &mut |_| ()).0
+}
+
+/// Runs the parts and hands over what each was given.
 fn walk(
     network: &impl Segmented,
     mut x: Tensor<4>,
     observed: &[&str],
-    stop: bool,
+    how: Walk,
     keep: &mut dyn FnMut(Input),
 ) -> (Tensor<4>, Seen) {
     let (mut skips, mut seen) = (Vec::new(), Seen::new());
@@ -80,13 +104,17 @@ fn walk(
         let skipped = if segment.skip == Skip::Pop { skips.pop() } else { None };
         let below = skips.last().map(|skip: &Tensor<4>| [skip.dims()[2], skip.dims()[3]]);
         keep(Input { x: x.clone(), skipped: skipped.clone(), below });
-        x = network.forward_segment(index, x, skipped, below);
+        let mut skipped = skipped.map(|skipped| pieces(how.one_by_one, skipped).into_iter());
+        let mut forward =
+            |x| network.forward_segment(index, x, skipped.as_mut().and_then(Iterator::next), below);
+        let outputs = pieces(how.one_by_one, x).into_iter().map(&mut forward).collect();
+        x = Tensor::cat(outputs, 0);
         if segment.skip == Skip::Push {
             skips.push(x.clone());
         }
         if let Some(name) = segment.name.filter(|name| observed.contains(&name.as_str())) {
             seen.insert(name, x.clone());
-            if stop && seen.len() == observed.len() {
+            if how.stop && seen.len() == observed.len() {
                 break;
             }
         }
@@ -104,9 +132,10 @@ pub(crate) fn loss_of_activation(
     loss: impl FnOnce(Tensor<4>) -> Tensor<1>,
 ) -> Result<Tensor<1>> {
     if !saving {
-        return Ok(loss(activation(network, x, layer)));
+        return Ok(loss(activation(Saving::Nothing, network, x, layer)));
     }
-    let run = Run { one_by_one: true, ..kept(network, x.clone().detach(), &[layer], true) };
+    let how = Walk { stop: true, one_by_one: true };
+    let run = kept(network, x.clone().detach(), &[layer], how);
     let seen = leaf(run.output.clone());
     let value = loss(seen.clone());
     let mut gradients = value.backward();
@@ -146,11 +175,10 @@ impl Run {
                 }
                 continue;
             };
-            let pictures = if self.one_by_one { input.x.dims()[0] } else { 1 };
-            let chunks = |x: Tensor<4>| x.chunk(pictures, 0);
-            let mut skipped = input.skipped.map(|skipped| chunks(skipped).into_iter());
+            let pieces = |x: Tensor<4>| pieces(self.one_by_one, x).into_iter();
+            let mut skipped = input.skipped.map(pieces);
             let (mut of_x, mut of_skipped) = (Vec::new(), Vec::new());
-            for (x, towards) in chunks(input.x).into_iter().zip(chunks(towards)) {
+            for (x, towards) in pieces(input.x).zip(pieces(towards)) {
                 let x = leaf(x);
                 let skipped = skipped.as_mut().and_then(Iterator::next).map(leaf);
                 let y = network.forward_segment(index, x.clone(), skipped.clone(), input.below);
@@ -193,7 +221,8 @@ pub(crate) fn learn<N: Segmented>(
         let Run { output, seen, .. } = run(tracked, x, observed);
         return take(&mut loss(output, seen)?.backward());
     }
-    let run = Run { one_by_one: saving == Saving::PartsOfPictures, ..run(fixed, x, observed) };
+    let how = Walk { stop: false, one_by_one: saving.one_by_one() };
+    let run = kept(fixed, x, observed, how);
     let output = leaf(run.output.clone());
     let seen: Seen = run.seen.iter().map(|(name, x)| (name.clone(), leaf(x.clone()))).collect();
     let mut gradients = loss(output.clone(), seen.clone())?.backward();
@@ -377,7 +406,24 @@ mod tests {
         }
         let x = picture("x", [1, 4, 8, 8], &device);
         let whole = run(&parts, x.clone(), &["mid_block"]).seen["mid_block"].clone();
-        assert_eq!(floats(activation(&parts, x, "mid_block")), floats(whole));
+        assert_eq!(floats(activation(Saving::Nothing, &parts, x, "mid_block")), floats(whole));
+    }
+
+    #[test]
+    fn a_unet_one_picture_at_a_time_has_the_output_of_the_batch() {
+        let device = Device::flex();
+        let unet = initialize(unet_config().init(&device).expect("a network"), 3);
+        let prompt = picture("prompt", [1, 1, 5, 8], &device).reshape([1, 5, 8]);
+        let told = || Some(prompt.clone());
+        let parts = unet.parts(&[30.0], &told).expect("parts");
+        // An odd side: skips are cut and joined, too.
+        let x = picture("x", [3, 4, 9, 12], &device);
+        let [batch, pictures] = [Saving::Parts, Saving::PartsOfPictures].map(|saving| {
+            let seen = activation(saving, &parts, x.clone(), "mid_block");
+            (floats(output(saving, &parts, x.clone())), floats(seen))
+        });
+        assert_close(&batch.0, &pictures.0, 1e-5);
+        assert_close(&batch.1, &pictures.1, 1e-5);
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! UNets that are trained whole or by low-rank matrices on one base, and the discriminator's head.
 
-use crate::{LoraConfig, PartConfig, Result, lora::Lora, recompute, trainer::Part};
+use crate::{
+    LoraConfig, PartConfig, Result,
+    lora::Lora,
+    recompute::{self, Saving},
+    trainer::Part,
+};
 use burn::{
     module::Module,
     tensor::{Device, Gradients, Tensor},
@@ -96,6 +101,6 @@ impl Head {
         timesteps: &[f32],
         x: Tensor<4>,
     ) -> Result<Tensor<4>> {
-        Ok(self.forward(recompute::activation(&unet.parts(timesteps, told)?, x, JUDGED)))
+        Ok(self.forward(recompute::activation(Saving::Nothing, &unet.parts(timesteps, told)?, x, JUDGED)))
     }
 }

@@ -173,7 +173,8 @@ impl Distill<'_> {
     fn own_features(&self, sharp: &Tensor<4>) -> Result<Tensor<4>> {
         let base = self.base.clone().no_grad();
         let told = || self.told(false);
-        Ok(recompute::activation(&base.parts(&[0.0], &told)?, sharp.clone(), ALIGNED).detach())
+        Ok(recompute::activation(Saving::Nothing, &base.parts(&[0.0], &told)?, sharp.clone(), ALIGNED)
+            .detach())
     }
 
     /// What score networks are told: the positive embedding, or the negative one.

@@ -3,7 +3,8 @@
 use crate::{
     Result,
     distill::{Head, JUDGED},
-    generator_loss, recompute,
+    generator_loss,
+    recompute::{self, Saving},
 };
 use burn::tensor::Tensor;
 use gendr_model::{Unet, ops};
@@ -19,9 +20,12 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// Logits of latents or pictures.
-    pub(super) fn logits(&self, head: &Head, x: Tensor<4>) -> Result<Tensor<4>> {
-        head.judge(&self.unet, &|| self.prompt.clone(), &[self.timestep], self.shuffled(x))
+    /// Logits of latents or pictures that do not lead back to these.
+    pub(super) fn logits(&self, head: &Head, x: Tensor<4>, saving: bool) -> Result<Tensor<4>> {
+        let (timesteps, told) = ([self.timestep], || self.prompt.clone());
+        let parts = self.unet.parts(&timesteps, &told)?;
+        let saving = Saving::parts_of_pictures(saving);
+        Ok(head.forward(recompute::activation(saving, &parts, self.shuffled(x).detach(), JUDGED)))
     }
 
     /// What the student minimises; with `saving` its graph does not hold the UNet.

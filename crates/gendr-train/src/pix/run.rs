@@ -189,9 +189,9 @@ impl<'a> Pix<'a> {
     /// The teacher's latent or picture, and the sharp one.
     fn targets(&self, picks: &[Pick], enlarged: &Tensor<4>) -> Result<[Tensor<4>; 2]> {
         let low = self.autoencoder.encode(enlarged.clone());
-        let told = self.prompts.as_ref().map(|prompts| prompts.batch(0, 1));
-        let conditioning = self.teacher.condition(&[self.one_step.timestep], told)?;
-        let noise = self.teacher.forward(low.clone(), &conditioning);
+        let (timesteps, told) = ([self.one_step.timestep], || self.told());
+        let saving = Saving::parts_of_pictures(self.config.checkpointing);
+        let noise = recompute::output(saving, &self.teacher.parts(&timesteps, &told)?, low.clone());
         let taught = self.one_step.clean(low, noise).detach();
         let sharp = self.pairs.sharp(picks, &self.device)?;
         Ok(match self.config.target {
@@ -246,20 +246,19 @@ impl Stage for Pix<'_> {
         let mut learn = |picks: &[Pick]| -> Result<()> {
             let enlarged = this.pairs.enlarged(picks, &this.device)?;
             let [taught, sharp] = this.targets(picks, &enlarged)?;
-            let mut of_head = None;
+            let (saving, mut of_head) = (this.config.checkpointing, None);
             let loss = |x: Tensor<4>, _| {
                 let output = this.completed(x, &enlarged);
                 let mut total = (output.clone() - taught.clone()).abs().mean();
                 add(1, &total);
                 if let Some((judge, head)) = &judge {
-                    let right = judge.logits(head, this.padded(sharp.clone(), phase))?;
-                    let wrong = judge.logits(head, this.padded(output.clone().detach(), phase))?;
+                    let right = judge.logits(head, this.padded(sharp.clone(), phase), saving)?;
+                    let wrong = judge.logits(head, this.padded(output.clone().detach(), phase), saving)?;
                     let loss = discriminator_loss(right, wrong);
                     add(4, &loss);
                     of_head = Some(loss.backward());
                     let seen = this.padded(output.clone(), phase);
-                    let adversarial =
-                        judge.adversarial(&head.clone().no_grad(), seen, this.config.checkpointing)?;
+                    let adversarial = judge.adversarial(&head.clone().no_grad(), seen, saving)?;
                     add(2, &adversarial);
                     total = total + adversarial * weights.adversarial;
                 }
@@ -281,7 +280,7 @@ impl Stage for Pix<'_> {
             let (timesteps, told) = ([this.one_step.timestep], || this.told());
             let parts = [&fixed.parts(&timesteps, &told)?, &unet.parts(&timesteps, &told)?];
             let x = ops::pixel_unshuffle(enlarged.clone(), this.config.patch);
-            let saving = Saving::parts_of_pictures(this.config.checkpointing);
+            let saving = Saving::parts_of_pictures(saving);
             recompute::learn(saving, parts, x, &[], loss, &mut take)?;
             match (&judge, of_head) {
                 (Some((_, head)), Some(mut gradients)) => {

@@ -1,6 +1,6 @@
 //! Settings that the stages share.
 
-use crate::{Error, Result, photos::PhotosConfig};
+use crate::{Error, Result, photos::PhotosConfig, same_size::SameSizeConfig};
 use burn::tensor::Device;
 use gendr_degrade::DegradationConfig;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ pub struct DataConfig {
     /// For `base` and `distill`.
     #[serde(default)]
     pub cache_latents: bool,
+    /// Inputs that have the size of the result, among the pairs to learn from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_size: Option<SameSizeConfig>,
     /// Where the sharp crops come from.
     pub photos: PhotosConfig,
 }
@@ -104,6 +107,24 @@ pub(crate) fn check_rules(rules: &[Rule]) -> Result<()> {
     }
 }
 
+impl Presets {
+    /// The degradations with their shares, at least one. `name` is what the setting is called.
+    pub(crate) fn read(&self, name: &str, scale: usize) -> Result<Vec<(f64, DegradationConfig)>> {
+        let read = |preset: &str, share: f64| Ok((share, DegradationConfig::preset(preset, scale)?));
+        let found = match self {
+            Self::One(preset) => vec![read(preset, 1.0)?],
+            Self::Mixed(shares) => {
+                shares.iter().map(|(preset, &share)| read(preset, share)).collect::<Result<_>>()?
+            }
+        };
+        let positive = found.iter().all(|&(share, _)| share.is_finite() && share > 0.0);
+        match positive && !found.is_empty() {
+            true => Ok(found),
+            false => Err(Error::argument(format!("{name} must be a name or names with shares above 0"))),
+        }
+    }
+}
+
 impl DataConfig {
     /// Most bytes of pairs in memory.
     pub(crate) fn memory(&self) -> u64 {
@@ -112,25 +133,16 @@ impl DataConfig {
 
     /// The degradations with their shares, at least one.
     pub(crate) fn degradations(&self) -> Result<Vec<(f64, DegradationConfig)>> {
-        let read = |name: &str, share: f64| Ok((share, DegradationConfig::preset(name, self.scale)?));
-        let found = match &self.preset {
-            Presets::One(name) => vec![read(name, 1.0)?],
-            Presets::Mixed(shares) => {
-                shares.iter().map(|(name, &share)| read(name, share)).collect::<Result<_>>()?
-            }
-        };
-        let positive = found.iter().all(|&(share, _)| share.is_finite() && share > 0.0);
-        check_rules(&[("data.preset must be a name or names with shares above 0", {
-            positive && !found.is_empty()
-        })])?;
-        Ok(found)
+        self.preset.read("data.preset", self.scale)
     }
 
     /// What holds for all stages; the crop must be a multiple of `factor`, too.
-    pub(crate) fn rules(&self, factor: usize) -> [Rule; 3] {
+    pub(crate) fn rules(&self, factor: usize) -> [Rule; 4] {
         let crop = self.photos.crop;
         let divides = |side: usize| side > 0 && crop.is_multiple_of(side);
+        let share = self.same_size.as_ref().map_or(0.0, |same_size| same_size.share);
         [
+            ("data.same_size.share must be 0 to 1", (0.0..=1.0).contains(&share)),
             ("data.memory_mib must be 1 to 1048576", (1..=1 << 20).contains(&self.memory_mib)),
             ("data.pairs must be 1 to 1000000", (1..=1_000_000).contains(&self.pairs)),
             (
