@@ -43,6 +43,7 @@ path = sys.argv[1]
 about = json.load(open(path))
 about["name"] = "gendr-tiny"
 about["color_fix"] = "projection"
+about["least_scale"] = 4
 about["licence"] = "MIT OR Apache-2.0 (weights); learned from Real-ESRGAN x4plus, BSD-3-Clause"
 about["origin"] = "tools/train-gendr-tiny.sh"
 json.dump(about, open(path, "w"), indent=2)

@@ -500,6 +500,8 @@ fn descriptions_have_flat_keys_and_no_others() {
         r#"{"family": "latent", "scale": 0}"#,
         r#"{"family": "latent", "scaling_factor": 0}"#,
         r#"{"family": "latent", "color_fix": "magic"}"#,
+        r#"{"family": "latent", "least_scale": 0}"#,
+        r#"{"family": "latent", "least_scale": 5}"#,
         r#"{"family": "pix", "pix": {"patch": 1000000}}"#,
         "{}",
         "[]",

@@ -34,8 +34,8 @@ const PROMPT_TOKENS: usize = 77;
 pub(crate) struct Plan {
     /// The size asked for.
     pub(crate) target: (usize, usize),
-    /// The size at which the network works: the target, but never smaller than the input, for a network that takes
-    /// enlarged pictures; else the network's own multiple of the input.
+    /// The size at which the network works: the target, but never smaller than the input or the least enlargement that the
+    /// model names, for a network that takes enlarged pictures; else the network's own multiple of the input.
     pub(crate) working: (usize, usize),
     /// The working size made up to whole steps of the network.
     pub(crate) padded: (usize, usize),
@@ -75,10 +75,11 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(networks: &RestorationModel, input: (usize, usize), options: &RestoreOptions) -> Result<Self> {
+    fn of(model: &Model, input: (usize, usize), options: &RestoreOptions) -> Result<Self> {
+        let (networks, least) = (&model.networks, model.description.least_scale);
         let target = options.size.resolve(input.0, input.1)?;
         let working = match networks.native_scale() {
-            None => (target.0.max(input.0), target.1.max(input.1)),
+            None => (target.0.max(input.0 * least), target.1.max(input.1 * least)),
             Some(scale) => (input.0 * scale, input.1 * scale),
         };
         let multiple = networks.multiple();
@@ -127,7 +128,7 @@ impl Plan {
         memory: u64,
     ) -> Result<Self> {
         let networks = &model.networks;
-        let Sizes { target, working, padded } = Sizes::of(networks, input, options)?;
+        let Sizes { target, working, padded } = Sizes::of(model, input, options)?;
         let cut = Cut::of(networks);
         let footprint = Footprint::new(model, padded, target);
         let (side, network) = cut.choose(options, padded, &footprint, memory)?;

@@ -83,13 +83,14 @@ impl Run<'_> {
         let beyond = source.split_beyond();
         let size = (source.width(), source.height());
         let enlarged = upscale(&source, self.plan.working.0, self.plan.working.1)?;
+        let (target, fidelity) = (self.plan.target, self.options.fidelity);
+        let plain = (fidelity > 0.0).then(|| upscale(&source, target.0, target.1)).transpose()?;
         let generated = self.generate(source, &enlarged)?;
         let fix = self.options.color_fix.unwrap_or(self.restorer.color_fix);
         let fixed = apply_color_fix(fix, &generated, &enlarged, size)?;
-        let mixed = mix(fixed, &enlarged, self.options.fidelity);
-        let mut color = fit(mixed, self.plan.target)?;
+        let mut color = mix(fit(fixed, target)?, plain.as_ref(), fidelity);
         if let Some(beyond) = beyond {
-            color.add(&upscale(&beyond, self.plan.target.0, self.plan.target.1)?);
+            color.add(&upscale(&beyond, target.0, target.1)?);
         }
         if let Some(space) = &space {
             space.from_srgb(&mut color);
@@ -97,7 +98,7 @@ impl Run<'_> {
         if picture.grey {
             make_grey(&mut color);
         }
-        let alpha = picture.alpha.as_ref().map(|alpha| enlarge_alpha(alpha, self.plan.target)).transpose()?;
+        let alpha = picture.alpha.as_ref().map(|alpha| enlarge_alpha(alpha, target)).transpose()?;
         self.timings.total = start.elapsed();
         Ok(Restored {
             picture: Picture {
@@ -295,11 +296,13 @@ pub(crate) fn visible_color(picture: &Picture) -> Planes {
     visible.color
 }
 
-/// `(1 - fidelity) * restored + fidelity * enlarged`, clamped to `[0, 1]`.
-pub(crate) fn mix(mut restored: Planes, enlarged: &Planes, fidelity: f32) -> Planes {
-    for (value, plain) in restored.data_mut().iter_mut().zip(enlarged.data()) {
-        *value = (*value + fidelity * (plain - *value)).clamp(0.0, 1.0);
+/// `(1 - fidelity) * restored + fidelity * enlarged`, clamped to `[0, 1]`; restored alone where there is nothing to mix in.
+pub(crate) fn mix(mut restored: Planes, enlarged: Option<&Planes>, fidelity: f32) -> Planes {
+    if let Some(enlarged) = enlarged {
+        let values = restored.data_mut().iter_mut().zip(enlarged.data());
+        values.for_each(|(value, plain)| *value += fidelity * (plain - *value));
     }
+    restored.map_in_place(|value| value.clamp(0.0, 1.0));
     restored
 }
 

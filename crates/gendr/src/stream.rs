@@ -166,6 +166,7 @@ impl Restorer {
         });
         let has_beyond = like.color_space().is_some() || like.depth == Depth::Float;
         let beyond = has_beyond.then(|| Enlarged::new(source.again(Part::Beyond)?, plan.target));
+        let plain = (options.fidelity > 0.0).then(|| Enlarged::new(source.again(Part::Within)?, plan.target));
         let last = Last {
             writer,
             space: like.color_space(),
@@ -173,6 +174,8 @@ impl Restorer {
             alpha,
             target: plan.target,
             fit: Fit::new(&plan)?,
+            fidelity: options.fidelity,
+            plain: plain.transpose()?,
             comparison: comparison.transpose()?,
             beyond: beyond.transpose()?,
         };
@@ -180,7 +183,7 @@ impl Restorer {
         let enlarged = Enlarged::new(source.again(Part::Within)?, plan.working)?;
         let read = source.again(Part::Within)?;
         drop(source);
-        let mut finisher = Finisher::new(enlarged, fix, options.fidelity, &plan, output, last)?;
+        let mut finisher = Finisher::new(enlarged, fix, &plan, output, last)?;
         let network = self.on_threads(|| {
             let mut generator = Generator::new(self, &plan, f64::from(options.guidance), read)?;
             let mut done = 0;

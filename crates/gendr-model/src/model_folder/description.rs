@@ -80,6 +80,10 @@ pub struct Description {
     /// The enlargement it was trained for.
     #[serde(default = "default_scale")]
     pub scale: usize,
+    /// The network works on pictures enlarged at least so much, and smaller results are resized from what it makes: for one that
+    /// takes sharp pictures, or ones that are enlarged less, for blurred. 1 is no limit.
+    #[serde(default = "default_least_scale", skip_serializing_if = "is_one")]
+    pub least_scale: usize,
     /// `timestep`, `alpha_bar` and `beta_bar` of the one-step formula, keys of their own in the file.
     #[serde(flatten)]
     pub one_step: OneStep,
@@ -122,6 +126,14 @@ fn default_scale() -> usize {
     4
 }
 
+fn default_least_scale() -> usize {
+    1
+}
+
+fn is_one(scale: &usize) -> bool {
+    *scale == 1
+}
+
 fn default_color_fix() -> String {
     "adain".to_owned()
 }
@@ -133,6 +145,7 @@ impl Description {
             family,
             name: String::new(),
             scale: default_scale(),
+            least_scale: default_least_scale(),
             one_step: OneStep::default(),
             scaling_factor: None,
             pix: PixConfig::default(),
@@ -203,6 +216,9 @@ impl Description {
         }
         if !(1..=64).contains(&self.scale) {
             return wrong(format!("scale {}, 1 to 64 are possible", self.scale));
+        }
+        if !(1..=self.scale).contains(&self.least_scale) {
+            return wrong(format!("least_scale {}, 1 to the scale are possible", self.least_scale));
         }
         if !COLOR_FIXES.contains(&self.color_fix.as_str()) {
             return wrong(format!(

@@ -16,7 +16,7 @@ impl Plan {
         input: (usize, usize),
         options: &RestoreOptions,
     ) -> Result<u64> {
-        let Sizes { target, padded, .. } = Sizes::of(&model.networks, input, options)?;
+        let Sizes { target, padded, .. } = Sizes::of(model, input, options)?;
         Ok(Footprint::new(model, padded, target).pictures())
     }
 
@@ -31,7 +31,7 @@ impl Plan {
         memory: u64,
     ) -> Result<Self> {
         let networks = &model.networks;
-        let Sizes { target, working, padded } = Sizes::of(networks, input, options)?;
+        let Sizes { target, working, padded } = Sizes::of(model, input, options)?;
         let cut = Cut::of(networks);
         let needed = |side: usize| {
             let footprint = Footprint::by_rows(model, padded, target, input, side);

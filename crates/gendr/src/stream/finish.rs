@@ -19,7 +19,6 @@ use crate::{
 pub(super) struct Finisher {
     enlarged: Enlarged,
     fix: Fix,
-    fidelity: f32,
     /// Rows of the working size.
     height: usize,
     done: usize,
@@ -40,7 +39,6 @@ impl Finisher {
     pub(super) fn new(
         enlarged: Enlarged,
         fix: ColorFix,
-        fidelity: f32,
         plan: &Plan,
         result: &std::path::Path,
         last: Last,
@@ -59,7 +57,7 @@ impl Finisher {
             },
             pixels => Fix::Pixels(pixels),
         };
-        Ok(Self { enlarged, fix, fidelity, height: plan.working.1, done: 0, last })
+        Ok(Self { enlarged, fix, height: plan.working.1, done: 0, last })
     }
 
     /// Takes the next rows of the generated picture.
@@ -77,7 +75,7 @@ impl Finisher {
             Fix::Pixels(fix) => {
                 let reference = self.enlarged.rows(rows.clone())?;
                 let fixed = apply_color_fix(*fix, made, &reference, self.enlarged.input_size())?;
-                self.last.push(mix(fixed, &reference, self.fidelity))?;
+                self.last.push(fixed)?;
                 self.done = rows.end;
             }
             Fix::Around(buffer, projection) => {
@@ -89,10 +87,7 @@ impl Finisher {
                     }
                     let reference = self.enlarged.rows(around.clone())?;
                     let restored = buffer.window(around.clone())?;
-                    let fixed = projection.rows(&restored, &reference, around.start, rows.clone())?;
-                    let reference =
-                        reference.crop(0, rows.start - around.start, reference.width(), rows.len())?;
-                    self.last.push(mix(fixed, &reference, self.fidelity))?;
+                    self.last.push(projection.rows(&restored, &reference, around.start, rows.clone())?)?;
                     self.done = rows.end;
                 }
                 if self.done < self.height {
@@ -113,12 +108,9 @@ impl Finisher {
     pub(super) fn end(mut self) -> Result<Option<DriftMap>> {
         if let Fix::Adain { mut spool, made, reference } = self.fix {
             let (from, to) = spread(&mut spool, &mut self.enlarged, made, reference)?;
-            let mut y = 0;
             spool.rewind()?;
             while let Some(band) = spool.next()? {
-                let reference = self.enlarged.rows(y..y + band.height())?;
-                y += band.height();
-                self.last.push(mix(match_statistics(&band, &from, &to)?, &reference, self.fidelity))?;
+                self.last.push(match_statistics(&band, &from, &to)?)?;
             }
         }
         self.last.end()
@@ -144,7 +136,7 @@ fn spread(
     Ok((made.finish(), reference.finish()))
 }
 
-/// The last steps: the size asked for, the source's colours, opacity.
+/// The last steps: the size asked for, closeness, the source's colours, opacity.
 pub(super) struct Last {
     pub(super) writer: StripWriter<File>,
     pub(super) space: Option<ColorSpace>,
@@ -153,6 +145,9 @@ pub(super) struct Last {
     pub(super) alpha: Option<Planes>,
     pub(super) target: (usize, usize),
     pub(super) fit: Option<Fit>,
+    /// How close to the plainly enlarged input, and this at the size asked for where it counts.
+    pub(super) fidelity: f32,
+    pub(super) plain: Option<Enlarged>,
     pub(super) comparison: Option<Comparison>,
     /// Colours that the network does not know, at the size asked for.
     pub(super) beyond: Option<Enlarged>,
@@ -214,10 +209,13 @@ impl Last {
         }
     }
 
-    fn write(&mut self, mut color: Planes) -> Result<()> {
+    fn write(&mut self, restored: Planes) -> Result<()> {
+        let y = self.writer.rows_written();
+        let rows = y..y + restored.height();
+        let plain = self.plain.as_mut().map(|plain| plain.rows(rows.clone())).transpose()?;
+        let mut color = mix(restored, plain.as_ref(), self.fidelity);
         if let Some(beyond) = &mut self.beyond {
-            let y = self.writer.rows_written();
-            color.add(&beyond.rows(y..y + color.height())?);
+            color.add(&beyond.rows(rows)?);
         }
         if let Some(space) = &self.space {
             space.from_srgb(&mut color);
@@ -228,7 +226,6 @@ impl Last {
         let alpha = self.alpha.as_ref().map(|alpha| {
             let size = (alpha.width(), alpha.height());
             let resize = Resize::to_size(size, self.target, Resampling::PILLOW_BICUBIC)?;
-            let y = self.writer.rows_written();
             let window = Rect { x: 0, y, width: self.target.0, height: color.height() };
             let mut band = resize.window(alpha, (0, 0), window)?;
             band.map_in_place(|value| value.clamp(0.0, 1.0));

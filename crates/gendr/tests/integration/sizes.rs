@@ -1,6 +1,7 @@
 //! The size of a result is exactly the size asked for.
 
 use gendr::{RestoreOptions, TargetSize};
+use gendr_image::{Planes, Resampling, resize};
 use gendr_model::{CompactConfig, Description, Family};
 
 use crate::support::{built_in, latent_description, picture, random, restore, scaled};
@@ -24,6 +25,27 @@ fn every_scale_gives_the_rounded_size() {
             );
         }
     }
+}
+
+#[test]
+fn less_than_the_least_scale_of_a_model_is_resized_from_that() {
+    let (restorer, input) = (built_in(), picture(24, 18));
+    let four = restore(&restorer, &input, &scaled(4.0)).picture.color;
+    let away = |a: &Planes, b: &Planes| {
+        let differences = a.data().iter().zip(b.data()).map(|(a, b)| (a - b).abs());
+        differences.sum::<f32>() / a.data().len() as f32
+    };
+    for (scale, [width, height]) in [(0.5, [12, 9]), (1.0, [24, 18]), (2.0, [48, 36]), (3.0, [72, 54])] {
+        let resized = resize(&four, width, height, Resampling::PILLOW_BICUBIC).unwrap();
+        let result = restore(&restorer, &input, &scaled(scale)).picture.color;
+        // What is above white or below black is cut off after resizing.
+        assert!(away(&result, &resized) < 5e-4, "times {scale}: {}", away(&result, &resized));
+    }
+    // A sharp picture stays nearly as it is at its own size, and with full fidelity as it is.
+    let same = restore(&restorer, &input, &scaled(1.0)).picture.color;
+    assert!(away(&same, &input.color) < 0.02, "{}", away(&same, &input.color));
+    let faithful = RestoreOptions { fidelity: 1.0, ..scaled(1.0) };
+    assert!(away(&restore(&restorer, &input, &faithful).picture.color, &input.color) < 1e-6);
 }
 
 #[test]
