@@ -11,8 +11,7 @@ use crate::{
     options::LARGEST_TILE,
 };
 
-/// Sides of tiles that are tried, in pixels of the result, largest first. A picture no larger than the first is not cut
-/// if the memory allows.
+/// Sides of tiles that are tried, in pixels of the result, largest first.
 const SIDES: [usize; 8] = [LARGEST_TILE, 768, 512, 384, 256, 192, 128, 64];
 /// Largest result, in pixels, that the autoencoder treats exactly unless told otherwise.
 const EXACT_PIXELS: usize = 1024 * 1024;
@@ -233,6 +232,9 @@ struct Cut {
     step: usize,
     /// Pixels a side of one place of the network's layers, for a network that can go layer by layer.
     layered: Option<usize>,
+    /// A picture no longer than this many pixels a side is not cut if the memory allows: what attention takes grows with the square
+    /// of its area, and without attention nothing is gained by cutting.
+    uncut: usize,
     /// Overlap unless told otherwise: this share of the tile's side, and at most this many pixels.
     overlap: (usize, usize),
     /// Tiles each way that are normalised together.
@@ -248,20 +250,22 @@ impl Cut {
                 grid: multiple,
                 step: least_common_multiple(TILE_STEP, multiple),
                 layered: Some(multiple),
+                uncut: LARGEST_TILE,
                 overlap: (4, 256),
                 samples: SAMPLES,
             },
-            RestorationModel::Pix(_) => Self {
+            RestorationModel::Pix(model) => Self {
                 grid: 1,
                 step: least_common_multiple(TILE_STEP, multiple),
                 layered: Some(multiple),
+                uncut: if model.unet.positive().has_attention() { LARGEST_TILE } else { usize::MAX },
                 overlap: (4, 256),
                 samples: SAMPLES,
             },
             RestorationModel::Rrdb(_) | RestorationModel::Compact(_) => {
                 let scale = networks.native_scale().unwrap_or(1);
                 let step = least_common_multiple(TILE_STEP, scale);
-                Self { grid: 1, step, layered: None, overlap: (4, 128), samples: 1 }
+                Self { grid: 1, step, layered: None, uncut: LARGEST_TILE, overlap: (4, 128), samples: 1 }
             }
         }
     }
@@ -279,6 +283,7 @@ impl Cut {
     ) -> Result<(usize, NetworkPass)> {
         let whole = padded.0.max(padded.1).next_multiple_of(self.step);
         let all = footprint.network(padded.0, padded.1);
+        let uncut = if options.overlap.is_none() { self.uncut } else { LARGEST_TILE };
         let side = match options.tile {
             Tiling::Off => whole,
             Tiling::Size(side) if side.is_multiple_of(self.step) => side.min(whole),
@@ -288,7 +293,7 @@ impl Cut {
                     "the tile must be a multiple of {step} for this model, not {side}"
                 )));
             }
-            Tiling::Auto if whole <= LARGEST_TILE && all <= memory => whole,
+            Tiling::Auto if whole <= uncut && all <= memory => whole,
             Tiling::Auto => NETWORK_LAYER_TILE.next_multiple_of(self.step).min(whole),
         };
         match self.layered {
@@ -298,7 +303,7 @@ impl Cut {
             _ => {}
         }
         let side = if options.tile == Tiling::Auto {
-            self.largest(padded, footprint, memory)?
+            self.largest(uncut, padded, footprint, memory)?
         } else {
             let needed = self.needed(side, padded, footprint);
             if needed > memory {
@@ -310,14 +315,20 @@ impl Cut {
         Ok((side, if side < whole { NetworkPass::Tiles } else { NetworkPass::Whole }))
     }
 
-    /// The largest side of tiles that fit the memory.
-    fn largest(&self, padded: (usize, usize), footprint: &Footprint, memory: u64) -> Result<usize> {
+    /// The largest side of tiles that fit the memory; at most `uncut` and the picture's.
+    fn largest(
+        &self,
+        uncut: usize,
+        padded: (usize, usize),
+        footprint: &Footprint,
+        memory: u64,
+    ) -> Result<usize> {
         let whole = padded.0.max(padded.1).next_multiple_of(self.step);
-        let sides = SIDES.map(|side| side.next_multiple_of(self.step).min(whole));
-        let fits = |side: &usize| self.needed(*side, padded, footprint) <= memory;
-        sides.into_iter().find(fits).ok_or_else(|| {
-            let needed = self.needed(sides[SIDES.len() - 1], padded, footprint);
-            footprint.refusal(needed, memory)
+        let sides = std::iter::once(uncut).chain(SIDES);
+        let mut sides = sides.map(|side| side.min(whole).next_multiple_of(self.step));
+        sides.find(|&side| self.needed(side, padded, footprint) <= memory).ok_or_else(|| {
+            let least = SIDES[SIDES.len() - 1].min(whole).next_multiple_of(self.step);
+            footprint.refusal(self.needed(least, padded, footprint), memory)
         })
     }
 

@@ -30,6 +30,11 @@ impl Conditioning {
         }
     }
 
+    /// Whether the network looks at more than the surroundings of a place.
+    pub fn has_attention(&self) -> bool {
+        !self.prompt_keys.is_empty()
+    }
+
     pub(super) fn iter(&self) -> Conditions<'_> {
         Conditions { time_shifts: self.time_shifts.iter(), prompt: self.prompt_keys.iter() }
     }
