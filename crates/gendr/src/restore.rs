@@ -84,11 +84,13 @@ impl Run<'_> {
         let size = (source.width(), source.height());
         let enlarged = upscale(&source, self.plan.working.0, self.plan.working.1)?;
         let (target, fidelity) = (self.plan.target, self.options.fidelity);
-        let plain = (fidelity > 0.0).then(|| upscale(&source, target.0, target.1)).transpose()?;
+        let differs = fidelity > 0.0 && self.plan.working != target;
+        let plain = differs.then(|| upscale(&source, target.0, target.1)).transpose()?;
         let generated = self.generate(source, &enlarged)?;
         let fix = self.options.color_fix.unwrap_or(self.restorer.color_fix);
         let fixed = apply_color_fix(fix, &generated, &enlarged, size)?;
-        let mut color = mix(fit(fixed, target)?, plain.as_ref(), fidelity);
+        let plain = (fidelity > 0.0).then(|| plain.as_ref().unwrap_or(&enlarged));
+        let mut color = mix(fit(fixed, target)?, plain, fidelity);
         if let Some(beyond) = beyond {
             color.add(&upscale(&beyond, target.0, target.1)?);
         }

@@ -96,11 +96,12 @@ impl Head {
     /// Logits of `x` from what `unet`, `told` its prompt, makes of it; of its output where it has no middle block.
     pub(crate) fn judge(
         &self,
+        saving: Saving,
         unet: &Unet,
         told: &dyn Fn() -> Option<Tensor<3>>,
         timesteps: &[f32],
         x: Tensor<4>,
     ) -> Result<Tensor<4>> {
-        Ok(self.forward(recompute::activation(Saving::Nothing, &unet.parts(timesteps, told)?, x, JUDGED)))
+        Ok(self.forward(recompute::activation(saving, &unet.parts(timesteps, told)?, x, JUDGED)))
     }
 }

@@ -191,7 +191,7 @@ impl Distill<'_> {
 
     /// Logits of noisy latents from features of `real`, a score network that is not tracked.
     fn judge(&self, head: &Head, real: &Unet, look: &Look, latent: Tensor<4>) -> Result<Tensor<4>> {
-        head.judge(real, &|| self.told(false), &look.timesteps, look.noisy(latent))
+        head.judge(Saving::Nothing, real, &|| self.told(false), &look.timesteps, look.noisy(latent))
     }
 
     /// phi as the generator sees it: fixed.

@@ -22,10 +22,8 @@ pub(super) struct Judge {
 impl Judge {
     /// Logits of latents or pictures that do not lead back to these.
     pub(super) fn logits(&self, head: &Head, x: Tensor<4>, saving: bool) -> Result<Tensor<4>> {
-        let (timesteps, told) = ([self.timestep], || self.prompt.clone());
-        let parts = self.unet.parts(&timesteps, &told)?;
         let saving = Saving::parts_of_pictures(saving);
-        Ok(head.forward(recompute::activation(saving, &parts, self.shuffled(x).detach(), JUDGED)))
+        head.judge(saving, &self.unet, &|| self.prompt.clone(), &[self.timestep], self.shuffled(x).detach())
     }
 
     /// What the student minimises; with `saving` its graph does not hold the UNet.
