@@ -55,10 +55,19 @@ const RESIDENT_WEIGHTS: usize = 3 << 20;
 const BLOCK_INPUT: usize = 150_000;
 /// Floats of transformed input that all threads share while they make transformed kernels.
 const SHARED_INPUT: usize = 5 << 20;
-/// Input channels up to which the transformed kernels of two panels of output channels are held.
-const WIDE_INPUT: usize = 640;
 /// Output channels multiplied before they are transformed back.
 const CHUNK: usize = 32;
+
+/// How many output channels, and how many input channels of them at once, a job makes transformed kernels of. Kernels that few
+/// blocks of tiles use must not leave the second-level cache; more blocks repay larger parts.
+fn part_of_kernels(out_channels: usize, blocks: usize) -> (usize, usize) {
+    let threads = rayon::current_num_threads();
+    let longest = |rows: usize| out_channels.div_ceil(rows).div_ceil(threads) * rows;
+    let most = if blocks > 2 { 5 } else { 2 };
+    // Of the widest that let all threads finish together.
+    let rows = (1..=most).rev().map(|panels| panels * ROWS).min_by_key(|&rows| longest(rows));
+    (rows.unwrap_or(ROWS), if blocks > 5 { 512 } else { 128 })
+}
 
 impl Winograd<'_> {
     pub(crate) fn run(&self, method: Method, output: &mut [f32]) {
@@ -175,6 +184,8 @@ impl Winograd<'_> {
     }
 
     /// The second half of [`Self::by_channels`]: kernels, products and outputs, some output channels a job.
+    ///
+    /// A job's part of one transformed kernel matrix stays in the second-level cache while all blocks of the group go by.
     fn group_outputs<T: Transform<I, O>, const I: usize, const O: usize>(
         &self,
         tiles: &Tiles,
@@ -184,28 +195,52 @@ impl Winograd<'_> {
         output: SharedMut<'_>,
     ) {
         let ConvShape { in_channels, out_channels, .. } = self.shape;
-        // The transformed input comes from the last cache: twice the rows halve that, while their kernels stay nearer.
-        let most = if in_channels <= WIDE_INPUT && out_channels >= 16 * ROWS { 2 * ROWS } else { ROWS };
-        let weight_matrix = most * in_channels + 16;
+        let (most, deepest) = part_of_kernels(out_channels, group.len());
+        let weight_matrix = most * deepest.min(in_channels) + 16;
         let widest = group.iter().map(|block| block.1).max().unwrap_or(0);
-        let products = I * I * matrix_stride(most, widest);
+        let product = matrix_stride(most, widest);
         (0..out_channels.div_ceil(most)).into_par_iter().for_each(|part| {
             let (channel, rows) = (part * most, (out_channels - part * most).min(most));
-            with_scratch(I * I * weight_matrix + products, |scratch| {
+            with_scratch(I * I * (weight_matrix + group.len() * product), |scratch| {
                 let (weights, products) = scratch.split_at_mut(I * I * weight_matrix);
-                for panel in (0..rows).step_by(ROWS) {
-                    self.level.run(WeightTransform::<T, I, O> {
-                        filters: self.filters,
-                        channel: channel + panel,
-                        in_channels: 0..in_channels,
-                        to: SharedMut::new(weights),
-                        at: panel * in_channels,
-                        matrix: weight_matrix,
-                        kind: PhantomData,
-                    });
+                for first in (0..in_channels).step_by(deepest) {
+                    let channels = first..(first + deepest).min(in_channels);
+                    let depth = channels.len();
+                    for panel in (0..rows).step_by(ROWS) {
+                        self.level.run(WeightTransform::<T, I, O> {
+                            filters: self.filters,
+                            channel: channel + panel,
+                            in_channels: channels.clone(),
+                            to: SharedMut::new(weights),
+                            at: panel * depth,
+                            matrix: weight_matrix,
+                            kind: PhantomData,
+                        });
+                    }
+                    for k in 0..I * I {
+                        let left = &weights[k * weight_matrix..][..left_len(rows, depth)];
+                        for step in (0..depth).step_by(DEPTH) {
+                            for (block, (_, padded)) in group.iter().enumerate() {
+                                let right = block * block_len + k * matrix_stride(in_channels, *padded);
+                                self.level.run(Block {
+                                    rows,
+                                    columns: *padded,
+                                    depth: (depth - step).min(DEPTH),
+                                    left: left[packed_place(0, step, depth)..].as_ptr(),
+                                    left_layout: LeftLayout::Packed(depth),
+                                    right: transformed[right..][..in_channels * padded].as_ptr(),
+                                    right_depth: in_channels,
+                                    right_from: first + step,
+                                    out: products[(block * I * I + k) * product..][..rows * padded]
+                                        .as_mut_ptr(),
+                                    out_stride: *padded,
+                                    accumulate: first + step > 0,
+                                });
+                            }
+                        }
+                    }
                 }
-                for ((runs, padded), input) in group.iter().zip(transformed.chunks_exact(block_len)) {
-                    self.multiply::<I>(input, *padded, weights, weight_matrix, rows, products);
+                for ((runs, padded), products) in group.iter().zip(products.chunks_exact(I * I * product)) {
                     self.transform_output::<T, I, O>(tiles, runs, *padded, products, channel, rows, output);
                 }
             });
