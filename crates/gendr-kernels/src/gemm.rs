@@ -23,8 +23,8 @@ pub(crate) const DEPTH: usize = 256;
 pub(crate) enum LeftLayout {
     /// Packed panels of this depth.
     Packed(usize),
-    /// Plain rows, this many floats apart.
-    Rows(usize),
+    /// Anywhere in memory: `row` floats from row to row, `step` from one step of the depth to the next.
+    Plain { row: usize, step: usize },
 }
 
 /// `out (+)= left * right` for one block, in one thread.
@@ -68,11 +68,11 @@ impl Block {
                     match self.left_layout {
                         LeftLayout::Packed(depth) => {
                             let left = self.left.add(row * depth);
-                            self.panel::<S, true>(s, left, depth, right, out, rows, width, vectors);
+                            self.panel::<S, true>(s, left, [depth, QUAD], right, out, rows, width, vectors);
                         }
-                        LeftLayout::Rows(stride) => {
+                        LeftLayout::Plain { row: stride, step } => {
                             let left = self.left.add(row * stride);
-                            self.panel::<S, false>(s, left, stride, right, out, rows, width, vectors);
+                            self.panel::<S, false>(s, left, [stride, step], right, out, rows, width, vectors);
                         }
                     }
                 }
@@ -86,7 +86,7 @@ impl Block {
         &self,
         s: S,
         left: *const f32,
-        stride: usize,
+        strides: [usize; 2],
         right: *const f32,
         out: *mut f32,
         rows: usize,
@@ -98,23 +98,23 @@ impl Block {
         unsafe {
             if S::WIDE_FILE && rows > 4 {
                 return match vectors {
-                    3 => self.tile::<S, PACKED, 8, 3>(s, left, stride, right, out, rows, width),
-                    2 => self.tile::<S, PACKED, 8, 2>(s, left, stride, right, out, rows, width),
-                    _ => self.tile::<S, PACKED, 8, 1>(s, left, stride, right, out, rows, width),
+                    3 => self.tile::<S, PACKED, 8, 3>(s, left, strides, right, out, rows, width),
+                    2 => self.tile::<S, PACKED, 8, 2>(s, left, strides, right, out, rows, width),
+                    _ => self.tile::<S, PACKED, 8, 1>(s, left, strides, right, out, rows, width),
                 };
             }
             if vectors == 1 && rows > 4 {
-                return self.tile::<S, PACKED, 8, 1>(s, left, stride, right, out, rows, width);
+                return self.tile::<S, PACKED, 8, 1>(s, left, strides, right, out, rows, width);
             }
             let mut first = 0;
             while first < rows {
-                let left = left.add(first * stride);
+                let left = left.add(first * strides[0]);
                 let out = out.add(first * self.out_stride);
                 let rows = (rows - first).min(QUAD);
                 match vectors {
-                    3 => self.tile::<S, PACKED, 4, 3>(s, left, stride, right, out, rows, width),
-                    2 => self.tile::<S, PACKED, 4, 2>(s, left, stride, right, out, rows, width),
-                    _ => self.tile::<S, PACKED, 4, 1>(s, left, stride, right, out, rows, width),
+                    3 => self.tile::<S, PACKED, 4, 3>(s, left, strides, right, out, rows, width),
+                    2 => self.tile::<S, PACKED, 4, 2>(s, left, strides, right, out, rows, width),
+                    _ => self.tile::<S, PACKED, 4, 1>(s, left, strides, right, out, rows, width),
                 }
                 first += QUAD;
             }
@@ -127,7 +127,7 @@ impl Block {
         &self,
         s: S,
         mut left: *const f32,
-        stride: usize,
+        [stride, step]: [usize; 2],
         mut right: *const f32,
         out: *mut f32,
         rows: usize,
@@ -137,7 +137,7 @@ impl Block {
         // SAFETY: `left` and `right` hold `depth` steps; only `rows` rows of `width` floats of `out` are touched.
         unsafe {
             if R == QUAD && N == 3 && (PACKED || rows == R) {
-                let strides = if PACKED { [1, QUAD] } else { [stride, 1] };
+                let strides = [if PACKED { 1 } else { stride }, step];
                 s.multiply_quad(self.depth, left, strides, right, sums.as_flattened_mut());
             } else {
                 // Rows that a block lacks repeat its last one and are not stored.
@@ -157,7 +157,7 @@ impl Block {
                             *sum = s.mul_add(a, b, *sum);
                         }
                     }
-                    left = left.add(if PACKED { QUAD } else { 1 });
+                    left = left.add(step);
                     right = right.add(N * S::LANES);
                 }
             }
@@ -218,6 +218,9 @@ pub(crate) fn packed_place(row: usize, step: usize, depth: usize) -> usize {
 /// Packs up to [`ROWS`] rows from `row` on into panels; missing rows become zero.
 pub(crate) fn pack_left(view: View<'_>, row: usize, rows: usize, depth: usize, panels: &mut [f32]) {
     let rows = rows.min(ROWS);
+    if view.row_stride == 1 && rows == ROWS {
+        return pack_crosswise(&view.data[row..], view.column_stride, depth, panels);
+    }
     for (quad, panel) in panels.chunks_exact_mut(QUAD * depth).enumerate() {
         let (row, rows) = (row + quad * QUAD, rows.saturating_sub(quad * QUAD).min(QUAD));
         if rows < QUAD {
@@ -236,6 +239,18 @@ pub(crate) fn pack_left(view: View<'_>, row: usize, rows: usize, depth: usize, p
                     *to = x;
                 }
             }
+        }
+    }
+}
+
+/// [`pack_left`] where whole panels lie crosswise, `stride` floats from one step of the depth to the next.
+fn pack_crosswise(from: &[f32], stride: usize, depth: usize, panels: &mut [f32]) {
+    let mut quads = panels.chunks_exact_mut(QUAD * depth).map(|panel| panel.as_chunks_mut::<QUAD>().0);
+    let mut panels: [_; ROWS / QUAD] = std::array::from_fn(|_| quads.next().unwrap_or_default());
+    for step in 0..depth {
+        let (rows, _) = from[step * stride..][..ROWS].as_chunks::<QUAD>();
+        for (panel, rows) in panels.iter_mut().zip(rows) {
+            panel[step] = *rows;
         }
     }
 }

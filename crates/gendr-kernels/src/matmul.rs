@@ -18,6 +18,10 @@ mod tests;
 const JOB_ROWS: usize = 512;
 /// Result columns that one job computes, at most; a quarter of it is whole panels at every level.
 const JOB_COLUMNS: usize = 192;
+/// Columns up to which a left matrix that lies crosswise is read where it is.
+const CROSSWISE_COLUMNS: usize = 96;
+/// Floats up to which a right matrix is packed for all jobs.
+const SHARED_RIGHT: usize = 4 << 20;
 /// Jobs a thread, so that no thread waits long for the others.
 const JOBS_A_THREAD: usize = 6;
 
@@ -212,6 +216,7 @@ pub fn linear_geglu(
     let halves = LinearShape { out_features: 2 * out_features, ..*shape };
     let product = layer(&halves, input, weight, bias);
     let jobs = Jobs::new(rows, out_features);
+    let packed = Packed { left: &[], right: &[] };
     let shared = SharedMut::new(output);
     (0..jobs.count()).into_par_iter().for_each(|job| {
         let (rows, columns) = jobs.part(job);
@@ -219,8 +224,8 @@ pub fn linear_geglu(
         with_scratch(2 * half, |scratch| {
             let (value, gate) = scratch.split_at_mut(half);
             let gate_columns = out_features + columns.start..out_features + columns.end;
-            product.part(None, rows.clone(), columns.clone(), value.as_mut_ptr(), columns.len());
-            product.part(None, rows.clone(), gate_columns, gate.as_mut_ptr(), columns.len());
+            product.part(packed, rows.clone(), columns.clone(), value.as_mut_ptr(), columns.len());
+            product.part(packed, rows.clone(), gate_columns, gate.as_mut_ptr(), columns.len());
             let halves = value.chunks_exact(columns.len()).zip(gate.chunks_exact(columns.len()));
             for (row, (value, gate)) in rows.zip(halves) {
                 // SAFETY: this job alone writes these columns of these rows.
@@ -300,7 +305,12 @@ impl Jobs {
     }
 
     fn count(&self) -> usize {
-        self.rows.div_ceil(self.rows_each) * self.column_parts
+        self.row_parts() * self.column_parts
+    }
+
+    /// Jobs that share their columns.
+    fn row_parts(&self) -> usize {
+        self.rows.div_ceil(self.rows_each)
     }
 
     fn part(&self, job: usize) -> (Range<usize>, Range<usize>) {
@@ -308,6 +318,13 @@ impl Jobs {
             (job / self.column_parts * self.rows_each, job % self.column_parts * self.columns_each);
         (row..(row + self.rows_each).min(self.rows), column..(column + self.columns_each).min(self.columns))
     }
+}
+
+/// What of a product's matrices was packed for all jobs; what was not is empty.
+#[derive(Clone, Copy)]
+struct Packed<'a> {
+    left: &'a [f32],
+    right: &'a [f32],
 }
 
 /// `left * right + bias + residual`, the bias the same for all rows.
@@ -325,14 +342,28 @@ struct Product<'a> {
 
 impl Product<'_> {
     fn run(&self, output: &mut [f32]) {
-        // Rows that are not contiguous are packed first.
-        let packed_len = if self.left.column_stride == 1 { 0 } else { left_len(self.rows, self.depth) };
-        with_scratch(packed_len, |packed| {
-            packed.par_chunks_exact_mut(ROWS * self.depth).enumerate().for_each(|(panel, to)| {
+        let jobs = Jobs::new(self.rows, self.columns);
+        // A left matrix that lies crosswise is packed if enough columns repay that, a right one that several jobs would pack.
+        let left_len = if self.left.column_stride == 1 || self.columns <= CROSSWISE_COLUMNS {
+            0
+        } else {
+            left_len(self.rows, self.depth)
+        };
+        let right_len = match right_len(self.level, self.columns, self.depth) {
+            len if jobs.row_parts() > 1 && len <= SHARED_RIGHT => len,
+            _ => 0,
+        };
+        with_scratch(left_len + right_len, |packed| {
+            let (left, right) = packed.split_at_mut(left_len);
+            left.par_chunks_exact_mut(ROWS * self.depth).enumerate().for_each(|(panel, to)| {
                 pack_left(self.left, panel * ROWS, self.rows - panel * ROWS, self.depth, to);
             });
-            let packed = (packed_len > 0).then_some(&*packed);
-            let jobs = Jobs::new(self.rows, self.columns);
+            let panel = self.level.panel();
+            right.par_chunks_mut(panel * self.depth).enumerate().for_each(|(index, to)| {
+                let columns = index * panel..((index + 1) * panel).min(self.columns);
+                pack_right(self.level, self.right, columns, self.depth, to);
+            });
+            let packed = Packed { left: &*left, right: &*right };
             let shared = SharedMut::new(output);
             (0..jobs.count()).into_par_iter().for_each(|job| {
                 let (rows, columns) = jobs.part(job);
@@ -345,7 +376,7 @@ impl Product<'_> {
     /// Some rows and columns of the result, to rows `out_stride` floats apart.
     fn part(
         &self,
-        packed: Option<&[f32]>,
+        packed: Packed<'_>,
         rows: Range<usize>,
         columns: Range<usize>,
         out: *mut f32,
@@ -365,20 +396,25 @@ impl Product<'_> {
             }
         }
         let level = self.level;
-        with_scratch(right_len(level, columns.len(), self.depth.min(DEPTH)), |right| {
+        let own_len =
+            if packed.right.is_empty() { right_len(level, columns.len(), self.depth.min(DEPTH)) } else { 0 };
+        with_scratch(own_len, |own| {
             for step in (0..self.depth).step_by(DEPTH) {
                 let depth = (self.depth - step).min(DEPTH);
-                let from = &self.right.data[step * self.right.row_stride..];
-                pack_right(level, View { data: from, ..self.right }, columns.clone(), depth, right);
-                let (left, left_layout) = match packed {
-                    Some(packed) => (
-                        &packed[packed_place(rows.start, step, self.depth)..],
-                        LeftLayout::Packed(self.depth),
-                    ),
-                    None => {
-                        let stride = self.left.row_stride;
-                        (&self.left.data[rows.start * stride + step..], LeftLayout::Rows(stride))
-                    }
+                let (right, right_depth, right_from) = if packed.right.is_empty() {
+                    let from = &self.right.data[step * self.right.row_stride..];
+                    pack_right(level, View { data: from, ..self.right }, columns.clone(), depth, own);
+                    (&*own, depth, 0)
+                } else {
+                    (&packed.right[columns.start * self.depth..], self.depth, step)
+                };
+                let View { data, row_stride: row, column_stride } = self.left;
+                let (left, left_layout) = if packed.left.is_empty() {
+                    let from = &data[rows.start * row + step * column_stride..];
+                    (from, LeftLayout::Plain { row, step: column_stride })
+                } else {
+                    let from = &packed.left[packed_place(rows.start, step, self.depth)..];
+                    (from, LeftLayout::Packed(self.depth))
                 };
                 level.run(Block {
                     rows: rows.len(),
@@ -387,8 +423,8 @@ impl Product<'_> {
                     left: left.as_ptr(),
                     left_layout,
                     right: right.as_ptr(),
-                    right_depth: depth,
-                    right_from: 0,
+                    right_depth,
+                    right_from,
                     out,
                     out_stride,
                     accumulate: step > 0 || added,

@@ -75,7 +75,7 @@ impl WeightGradient<'_> {
                     columns: columns.len(),
                     depth,
                     left: left.as_ptr(),
-                    left_layout: LeftLayout::Rows(PIXELS),
+                    left_layout: LeftLayout::Plain { row: PIXELS, step: 1 },
                     right: right.as_ptr(),
                     right_depth: depth,
                     right_from: 0,

@@ -11,14 +11,19 @@ use crate::{
     winograd::{F4, InputTransform, OutputGradientTransform, Run, Tiles, gradient_stage_len, matrix_stride},
 };
 use rayon::prelude::*;
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Range};
 
-/// Input channels that one job sums up: as many rows as are multiplied at once.
-const CHANNELS: usize = 8;
+/// Input channels that one job sums up, at most: their transformed tiles stay in the second-level cache.
+const CHANNELS: usize = 32;
 /// Tiles summed over at once: the sums go to memory and back for each such block.
 const TILES: usize = 96;
 /// Floats of transformed output gradient that all threads share.
 const SHARED_GRADIENT: usize = 5 << 20;
+
+/// Fewer than [`CHANNELS`] where not all threads would have some.
+fn channels_each(in_channels: usize) -> usize {
+    (in_channels / rayon::current_num_threads()).next_multiple_of(8).clamp(8, CHANNELS)
+}
 
 impl WeightGradient<'_> {
     pub(super) fn by_winograd(&self, weight_gradient: &mut [f32]) {
@@ -32,8 +37,9 @@ impl WeightGradient<'_> {
         let gradient_matrix = matrix_stride(columns, size);
         let block_len = 36 * gradient_matrix;
         let blocks = (SHARED_GRADIENT / block_len).clamp(1, count.div_ceil(size));
-        let sum_matrix = matrix_stride(columns, CHANNELS);
-        let jobs = shape.in_channels.div_ceil(CHANNELS);
+        let channels = channels_each(shape.in_channels);
+        let sum_matrix = matrix_stride(columns, channels);
+        let jobs = shape.in_channels.div_ceil(channels);
         let sums_len = jobs * 36 * sum_matrix;
         with_scratch(sums_len + blocks * block_len, |scratch| {
             let (sums, gradients) = scratch.split_at_mut(sums_len);
@@ -48,14 +54,16 @@ impl WeightGradient<'_> {
                 let gradients = &*gradients;
                 sums.par_chunks_exact_mut(36 * sum_matrix).enumerate().for_each(|(job, sums)| {
                     let accumulate = first_block > 0;
-                    self.add_products(&tiles, &group, gradients, block_len, job * CHANNELS, sums, accumulate);
+                    let from = job * channels;
+                    let channels = from..(from + channels).min(shape.in_channels);
+                    self.add_products(&tiles, &group, gradients, block_len, channels, sums, accumulate);
                 });
             }
             let plane = shape.out_channels * shape.in_channels * 9;
             assert_eq!(weight_gradient.len(), plane);
             let shared = SharedMut::new(weight_gradient);
             sums.par_chunks_exact(36 * sum_matrix).enumerate().for_each(|(job, sums)| {
-                let channels = job * CHANNELS..((job + 1) * CHANNELS).min(shape.in_channels);
+                let channels = job * channels..((job + 1) * channels).min(shape.in_channels);
                 for (row, channel) in channels.enumerate() {
                     let (in_channels, out_channels) = (shape.in_channels, shape.out_channels);
                     let from = &sums[row * columns..];
@@ -101,7 +109,7 @@ impl WeightGradient<'_> {
         });
     }
 
-    /// Adds the products of a group's tiles for [`CHANNELS`] input channels from `channel` on.
+    /// Adds the products of a group's tiles for some input channels.
     #[allow(clippy::too_many_arguments)]
     fn add_products(
         &self,
@@ -109,16 +117,15 @@ impl WeightGradient<'_> {
         group: &[(Vec<Run>, usize)],
         gradients: &[f32],
         block_len: usize,
-        channel: usize,
+        channels: Range<usize>,
         sums: &mut [f32],
         accumulate: bool,
     ) {
         let shape = self.shape;
         let lanes = self.level.lanes();
         let columns = shape.out_channels.next_multiple_of(lanes);
-        let rows = (shape.in_channels - channel).min(CHANNELS);
         let sum_matrix = sums.len() / 36;
-        let matrix = matrix_stride(CHANNELS, TILES);
+        let matrix = matrix_stride(channels.len(), TILES);
         with_scratch(36 * matrix, |transformed| {
             for (block, (runs, count)) in group.iter().enumerate() {
                 let padded = count.next_multiple_of(lanes);
@@ -127,23 +134,23 @@ impl WeightGradient<'_> {
                     runs,
                     padded,
                     input: self.input,
-                    channels: channel..channel + rows,
+                    channels: channels.clone(),
                     to: SharedMut::new(transformed),
                     at: 0,
                     matrix,
-                    depth: CHANNELS,
-                    first_channel: channel,
+                    depth: channels.len(),
+                    first_channel: channels.start,
                     // One panel: the channels' rows are those of a left matrix.
                     panel: TILES,
                     kind: PhantomData,
                 });
                 for (k, sums) in sums.chunks_exact_mut(sum_matrix).enumerate() {
                     self.level.run(Block {
-                        rows,
+                        rows: channels.len(),
                         columns,
                         depth: *count,
                         left: transformed[k * matrix..].as_ptr(),
-                        left_layout: LeftLayout::Rows(padded),
+                        left_layout: LeftLayout::Plain { row: padded, step: 1 },
                         right: gradients[block * block_len + k * (block_len / 36)..].as_ptr(),
                         right_depth: *count,
                         right_from: 0,
