@@ -271,6 +271,7 @@ pub(crate) fn turned(picture: &Planes, turn: usize) -> Result<Planes> {
 mod tests {
     use super::*;
     use crate::{
+        degradations::Degradations,
         pairs::{PairsConfig, open_or_make, pairs_folder},
         photos::{Photos, PhotosConfig, Split},
         progress::Silent,
@@ -319,7 +320,8 @@ mod tests {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/dogs.jpg");
         std::fs::copy(source, photos.join("a.jpg")).expect("room");
         let photos = PhotosConfig { folders: vec!["photos".into()], crop: 32, candidates: 1 };
-        let degradations = [(1.0, DegradationConfig::preset("bicubic", 4).expect("a preset"))];
+        let bicubic = DegradationConfig::preset("bicubic", 4).expect("a preset");
+        let degradations = Degradations::new(vec![(1.0, bicubic)]);
         let list = Photos::list(&photos, root, Split::Training).expect("a photograph");
         let config = PairsConfig { seed: 1, photos: &photos, degradations: &degradations, scale: 4 };
         let folder = pairs_folder(&root.join("cache"), &config, &list).expect("room");

@@ -6,6 +6,7 @@ pub mod base;
 mod batches;
 mod cached_latents;
 mod config;
+mod degradations;
 mod device;
 mod diffusion;
 mod discriminator;

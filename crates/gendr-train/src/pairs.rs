@@ -6,13 +6,14 @@
 use crate::{
     Error, Result,
     batches::Ahead,
+    degradations::Degradations,
     files,
     photos::{Photos, PhotosConfig},
     progress::{Event, Progress},
     read_ahead::{Column, ReadAhead},
     same_size::SameSize,
 };
-use gendr_degrade::{DegradationConfig, Draws, Recipe};
+use gendr_degrade::Draws;
 use gendr_image::Planes;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -44,7 +45,7 @@ pub(crate) struct PairsConfig<'a> {
     pub(crate) seed: u64,
     pub(crate) photos: &'a PhotosConfig,
     /// With their shares.
-    pub(crate) degradations: &'a [(f64, DegradationConfig)],
+    pub(crate) degradations: &'a Degradations,
     pub(crate) scale: usize,
 }
 
@@ -219,16 +220,8 @@ fn make_pair(
     let mut draws = Draws::new(config.seed ^ PICTURE_STREAM, index as u64);
     photos.pick(&mut draws);
     let high = photos.cut(photo, &mut draws)?;
-    let shares: Vec<f64> = config.degradations.iter().map(|(share, _)| *share).collect();
-    let chosen = Draws::new(config.seed ^ CHOICE_STREAM, index as u64).pick(&shares);
-    let recipe = Recipe::draw(
-        &config.degradations[chosen].1,
-        config.seed ^ DEGRADATION_STREAM,
-        index as u64,
-        high.height(),
-        high.width(),
-    )?;
-    Ok((index, recipe.apply(&high)?, high))
+    let seeds = [CHOICE_STREAM, DEGRADATION_STREAM].map(|stream| config.seed ^ stream);
+    Ok((index, config.degradations.apply(&high, index, seeds)?, high))
 }
 
 fn teach(teacher: &dyn Teacher, low: &[u8], side: usize) -> Result<Vec<u8>> {
@@ -288,6 +281,7 @@ mod tests {
     use super::*;
     use crate::photos::Split;
     use crate::progress::Silent;
+    use gendr_degrade::DegradationConfig;
     use std::{cell::RefCell, fs};
 
     /// Keeps what was skipped.
@@ -328,7 +322,7 @@ mod tests {
         progress: &dyn Progress,
     ) -> Result<Pairs> {
         let photos_config = PhotosConfig { folders: vec!["photos".into()], crop: 32, candidates: 2 };
-        let degradations = [(1.0, DegradationConfig::preset("first-order", 4)?)];
+        let degradations = Degradations::new(vec![(1.0, DegradationConfig::preset("first-order", 4)?)]);
         let photos = Photos::list(&photos_config, root, Split::Training)?;
         let config = PairsConfig { seed, photos: &photos_config, degradations: &degradations, scale: 4 };
         let folder = pairs_folder(&root.join("cache"), &config, &photos)?;

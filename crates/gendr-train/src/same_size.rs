@@ -1,8 +1,8 @@
 //! Pairs whose input has the size of the result, as with `gendr restore --scale 1`: a network that only ever saw enlarged pictures
 //! takes a sharp one for blurred and sharpens it once more.
 
-use crate::{Result, trainer::Presets};
-use gendr_degrade::{DegradationConfig, Draws, Recipe};
+use crate::{Result, degradations::Degradations, trainer::Presets};
+use gendr_degrade::Draws;
 use gendr_image::Planes;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub struct SameSizeConfig {
 pub(crate) struct SameSize {
     seed: u64,
     share: f64,
-    degradations: Vec<(f64, DegradationConfig)>,
+    degradations: Degradations,
 }
 
 impl SameSizeConfig {
@@ -47,9 +47,7 @@ impl SameSize {
 
     /// The input of a pair: its sharp crop gone bad, at its own size.
     pub(crate) fn input(&self, pair: usize, sharp: &Planes) -> Result<Planes> {
-        let shares: Vec<f64> = self.degradations.iter().map(|(share, _)| *share).collect();
-        let chosen = Draws::new(self.seed ^ CHOICE_STREAM, pair as u64).pick(&shares);
-        let (how, seed) = (&self.degradations[chosen].1, self.seed ^ DEGRADATION_STREAM);
-        Ok(Recipe::draw(how, seed, pair as u64, sharp.height(), sharp.width())?.apply(sharp)?)
+        let seeds = [CHOICE_STREAM, DEGRADATION_STREAM].map(|stream| self.seed ^ stream);
+        self.degradations.apply(sharp, pair, seeds)
     }
 }

@@ -21,6 +21,13 @@ pub(crate) fn measure(report: &Report) {
         (64, 1280, 1280),
         (77, 1024, 320),
         (2048, 2048, 2048),
+        // Training a small UNet, eight pictures at once.
+        (8192, 64, 64),
+        (8192, 64, 512),
+        (8192, 256, 64),
+        (2048, 128, 128),
+        (2048, 128, 1024),
+        (512, 256, 256),
     ] {
         let name = format!("linear {rows}x{in_features}>{out_features}");
         if !report.wants(&name) {
@@ -54,6 +61,9 @@ pub(crate) fn measure(report: &Report) {
         (5, 4096, 77, 64),
         (20, 256, 77, 64),
         (1, 4096, 4096, 512),
+        (8, 1024, 1024, 64),
+        (16, 256, 256, 64),
+        (8, 1024, 77, 64),
     ] {
         let name = format!("attention {heads}x{queries}x{keys}x{head_size}");
         if !report.wants(&name) {

@@ -1,6 +1,6 @@
 //! Settings that the stages share.
 
-use crate::{Error, Result, photos::PhotosConfig, same_size::SameSizeConfig};
+use crate::{Error, Result, degradations::Degradations, photos::PhotosConfig, same_size::SameSizeConfig};
 use burn::tensor::Device;
 use gendr_degrade::DegradationConfig;
 use serde::{Deserialize, Serialize};
@@ -109,9 +109,9 @@ pub(crate) fn check_rules(rules: &[Rule]) -> Result<()> {
 
 impl Presets {
     /// The degradations with their shares, at least one. `name` is what the setting is called.
-    pub(crate) fn read(&self, name: &str, scale: usize) -> Result<Vec<(f64, DegradationConfig)>> {
+    pub(crate) fn read(&self, name: &str, scale: usize) -> Result<Degradations> {
         let read = |preset: &str, share: f64| Ok((share, DegradationConfig::preset(preset, scale)?));
-        let found = match self {
+        let found: Vec<_> = match self {
             Self::One(preset) => vec![read(preset, 1.0)?],
             Self::Mixed(shares) => {
                 shares.iter().map(|(preset, &share)| read(preset, share)).collect::<Result<_>>()?
@@ -119,7 +119,7 @@ impl Presets {
         };
         let positive = found.iter().all(|&(share, _)| share.is_finite() && share > 0.0);
         match positive && !found.is_empty() {
-            true => Ok(found),
+            true => Ok(Degradations::new(found)),
             false => Err(Error::argument(format!("{name} must be a name or names with shares above 0"))),
         }
     }
@@ -132,7 +132,7 @@ impl DataConfig {
     }
 
     /// The degradations with their shares, at least one.
-    pub(crate) fn degradations(&self) -> Result<Vec<(f64, DegradationConfig)>> {
+    pub(crate) fn degradations(&self) -> Result<Degradations> {
         self.preset.read("data.preset", self.scale)
     }
 
