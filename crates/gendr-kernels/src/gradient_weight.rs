@@ -34,7 +34,7 @@ impl WeightGradient<'_> {
             && stride == 1
             && in_channels.min(out_channels) >= 16
             && in_channels * out_channels <= 1 << 18
-            && tiles >= 64
+            && tiles >= 24
             && height * width * batch * 2 >= tiles * 16
     }
 }

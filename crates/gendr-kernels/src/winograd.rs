@@ -51,6 +51,8 @@ pub(crate) struct Winograd<'a> {
 
 /// Transformed kernels up to this many floats are made once and kept for all tiles; larger ones are made where they are used.
 const RESIDENT_WEIGHTS: usize = 3 << 20;
+/// Floats of kept kernels that a tile repays: each block of tiles reads them all.
+const WEIGHTS_A_TILE: usize = 1 << 14;
 /// Floats of transformed input that one thread's block of tiles takes, to stay in the second-level cache.
 const BLOCK_INPUT: usize = 150_000;
 /// Floats of transformed input that all threads share while they make transformed kernels.
@@ -80,7 +82,9 @@ impl Winograd<'_> {
     fn run_as<T: Transform<I, O>, const I: usize, const O: usize>(&self, output: &mut [f32]) {
         let tiles = Tiles::new(self.shape, O);
         let weights = I * I * left_len(self.shape.out_channels, self.shape.in_channels);
-        if weights <= RESIDENT_WEIGHTS && tiles.count() > 3 * self.level.lanes() {
+        if weights <= RESIDENT_WEIGHTS.min(tiles.count() * WEIGHTS_A_TILE)
+            && tiles.count() > 3 * self.level.lanes()
+        {
             self.by_tiles::<T, I, O>(&tiles, SharedMut::new(output));
         } else {
             self.by_channels::<T, I, O>(&tiles, SharedMut::new(output));
