@@ -24,6 +24,8 @@ use softmax::{Finish, SoftmaxBlock};
 const QUERIES: usize = 64;
 /// Keys that go by at once: whole panels at every level.
 const KEYS: usize = 192;
+/// Floats from one row of a block of scores to the next: powers of two would fall on each other in the cache where columns are read.
+const ROW: usize = KEYS + 16;
 
 /// Multi-head attention, softmax(q k^T / sqrt(head_size)) v.
 ///
@@ -144,8 +146,8 @@ impl Forward<'_> {
         let (size, width) = (shape.head_size, shape.width());
         let at = (head / shape.heads * shape.queries + first) * width + head % shape.heads * size;
         let (keys, values) = (self.keys.0.head(self.keys.1, head), self.values.0.head(self.values.1, head));
-        with_scratch(rows * (KEYS + size + 2), |scratch| {
-            let (scores, scratch) = scratch.split_at_mut(rows * KEYS);
+        with_scratch(rows * (ROW + size + 2), |scratch| {
+            let (scores, scratch) = scratch.split_at_mut(rows * ROW);
             let (result, scratch) = scratch.split_at_mut(rows * size);
             let (greatest, sums) = scratch.split_at_mut(rows);
             greatest.fill(f32::NEG_INFINITY);
@@ -163,7 +165,7 @@ impl Forward<'_> {
                         right_depth: size,
                         right_from: step,
                         out: scores.as_mut_ptr(),
-                        out_stride: KEYS,
+                        out_stride: ROW,
                         accumulate: step > 0,
                     });
                 }
@@ -182,7 +184,7 @@ impl Forward<'_> {
                     columns: size,
                     depth: count,
                     left: scores.as_ptr(),
-                    left_layout: LeftLayout::Plain { row: KEYS, step: 1 },
+                    left_layout: LeftLayout::Plain { row: ROW, step: 1 },
                     right: values.as_ptr(),
                     right_depth: shape.keys,
                     right_from: key,

@@ -1,15 +1,27 @@
 //! The gradients of attention.
 //!
-//! Two passes compute the scores again: one by queries for their gradient, one by keys for the gradients of keys and values,
-//! so that every sum has one owner and one order.
+//! Scores are computed again. Where there are heads enough, each has one thread and one pass. Else two passes, one by queries for
+//! their gradient, one by keys for the gradients of keys and values, give every sum one owner; both ways add in the same order, to
+//! the same bits.
 
-use super::{AttentionShape, KEYS, QUERIES, packed::Packed, softmax::ScoreGradients};
+use super::{AttentionShape, KEYS, QUERIES, ROW, packed::Packed, softmax::ScoreGradients};
 use crate::{
     gemm::{Block, LeftLayout},
     scratch::{SharedMut, with_scratch},
     simd::Level,
 };
 use rayon::prelude::*;
+
+/// Rows of a block of scores as rows of a left matrix ...
+const ALONG: LeftLayout = LeftLayout::Plain { row: ROW, step: 1 };
+/// ... and its columns as such.
+const ACROSS: LeftLayout = LeftLayout::Plain { row: 1, step: ROW };
+
+/// Whether five products, a head a thread, take less time than seven that all threads share.
+fn one_pass_pays(heads: usize) -> bool {
+    let threads = rayon::current_num_threads();
+    heads.div_ceil(threads) * threads * 5 <= heads * 7
+}
 
 /// What [`super::attention`] was given and gave.
 #[derive(Clone, Copy)]
@@ -59,8 +71,13 @@ pub fn attention_backward(
             }
         });
         let known = Known { level, shape, query, key, value, gradient, logarithms, sums };
-        known.by_queries(SharedMut::new(query_gradient));
-        known.by_keys(SharedMut::new(key_gradient), SharedMut::new(value_gradient));
+        let [query, key, value] = [query_gradient, key_gradient, value_gradient].map(SharedMut::new);
+        if one_pass_pays(shape.batch * shape.heads) {
+            known.by_heads(query, key, value);
+        } else {
+            known.by_queries(query);
+            known.by_keys(key, value);
+        }
     });
 }
 
@@ -91,16 +108,16 @@ impl Known<'_> {
             right_depth: size,
             right_from: 0,
             out: out.as_mut_ptr(),
-            out_stride: KEYS,
+            out_stride: ROW,
             accumulate: false,
         });
     }
 
-    /// `out (+)= weights * right`, rows of `out` a token apart.
+    /// `out (+)= weights * right`, rows of `out` a token apart; `weights` lie as `left_layout` says.
     fn add(
         &self,
         rows: usize,
-        weights: &[f32],
+        (weights, left_layout): (&[f32], LeftLayout),
         right: (&[f32], usize),
         steps: (usize, usize),
         out: *mut f32,
@@ -110,13 +127,74 @@ impl Known<'_> {
             columns: self.shape.head_size,
             depth: steps.1,
             left: weights.as_ptr(),
-            left_layout: LeftLayout::Plain { row: KEYS, step: 1 },
+            left_layout,
             right: right.0.as_ptr(),
             right_depth: right.1,
             right_from: steps.0,
             out,
             out_stride: self.shape.width(),
             accumulate: steps.0 > 0,
+        });
+    }
+
+    fn by_heads(
+        &self,
+        query_gradient: SharedMut<'_>,
+        key_gradient: SharedMut<'_>,
+        value_gradient: SharedMut<'_>,
+    ) {
+        let shape = self.shape;
+        let across = Packed::across(self.level, shape, shape.keys);
+        let along = Packed::along(self.level, shape, shape.keys);
+        let along_queries = Packed::along(self.level, shape, shape.queries);
+        with_scratch(2 * across.len() + along.len() + 2 * along_queries.len(), |scratch| {
+            let (keys, scratch) = scratch.split_at_mut(across.len());
+            let (values, scratch) = scratch.split_at_mut(across.len());
+            let (key_rows, scratch) = scratch.split_at_mut(along.len());
+            let (query_rows, output_rows) = scratch.split_at_mut(along_queries.len());
+            across.pack(self.key, keys);
+            across.pack(self.value, values);
+            along.pack(self.key, key_rows);
+            along_queries.pack(self.query, query_rows);
+            along_queries.pack(self.gradient, output_rows);
+            (0..shape.batch * shape.heads).into_par_iter().for_each(|head| {
+                let (keys, values) = (across.head(keys, head), across.head(values, head));
+                let key_rows = (along.head(key_rows, head), shape.keys);
+                let query_rows = (along_queries.head(query_rows, head), shape.queries);
+                let output_rows = (along_queries.head(output_rows, head), shape.queries);
+                with_scratch(2 * KEYS * ROW, |scratch| {
+                    let (scores, gradients) = scratch.split_at_mut(KEYS * ROW);
+                    for query in (0..shape.queries).step_by(KEYS) {
+                        let rows = (shape.queries - query).min(KEYS);
+                        let at = self.at(head, shape.queries, query);
+                        let token = head * shape.queries + query;
+                        for key in (0..shape.keys).step_by(KEYS) {
+                            let count = (shape.keys - key).min(KEYS);
+                            let key_at = self.at(head, shape.keys, key);
+                            let left = &self.query[at..];
+                            self.scores(Scores { rows, left, right: keys }, key, count, scores);
+                            let left = &self.gradient[at..];
+                            self.scores(Scores { rows, left, right: values }, key, count, gradients);
+                            self.level.run(ScoreGradients {
+                                scores,
+                                gradients,
+                                count,
+                                scale: shape.scale(),
+                                logarithms: &self.logarithms[token..token + rows],
+                                sums: &self.sums[token..token + rows],
+                                queries_are_rows: true,
+                            });
+                            let out = query_gradient.address(at);
+                            self.add(rows, (gradients, ALONG), key_rows, (key, count), out);
+                            let steps = (query, rows);
+                            let out = key_gradient.address(key_at);
+                            self.add(count, (gradients, ACROSS), query_rows, steps, out);
+                            let out = value_gradient.address(key_at);
+                            self.add(count, (scores, ACROSS), output_rows, steps, out);
+                        }
+                    }
+                });
+            });
         });
     }
 
@@ -137,8 +215,8 @@ impl Known<'_> {
                 let at = self.at(head, shape.queries, first);
                 let token = head * shape.queries + first;
                 let out = query_gradient.address(at);
-                with_scratch(2 * rows * KEYS, |scratch| {
-                    let (scores, gradients) = scratch.split_at_mut(rows * KEYS);
+                with_scratch(2 * rows * ROW, |scratch| {
+                    let (scores, gradients) = scratch.split_at_mut(rows * ROW);
                     for key in (0..shape.keys).step_by(KEYS) {
                         let count = (shape.keys - key).min(KEYS);
                         let left = &self.query[at..];
@@ -166,7 +244,7 @@ impl Known<'_> {
                         });
                         self.add(
                             rows,
-                            gradients,
+                            (gradients, ALONG),
                             (along.head(key_rows, head), shape.keys),
                             (key, count),
                             out,
@@ -196,8 +274,8 @@ impl Known<'_> {
                 let at = self.at(head, shape.keys, first);
                 let token = head * shape.queries;
                 let (key_out, value_out) = (key_gradient.address(at), value_gradient.address(at));
-                with_scratch(2 * rows * KEYS, |scratch| {
-                    let (scores, gradients) = scratch.split_at_mut(rows * KEYS);
+                with_scratch(2 * rows * ROW, |scratch| {
+                    let (scores, gradients) = scratch.split_at_mut(rows * ROW);
                     for query in (0..shape.queries).step_by(KEYS) {
                         let count = (shape.queries - query).min(KEYS);
                         let left = &self.key[at..];
@@ -226,14 +304,14 @@ impl Known<'_> {
                         let steps = (query, count);
                         self.add(
                             rows,
-                            gradients,
+                            (gradients, ALONG),
                             (along.head(query_rows, head), shape.queries),
                             steps,
                             key_out,
                         );
                         self.add(
                             rows,
-                            scores,
+                            (scores, ALONG),
                             (along.head(output_rows, head), shape.queries),
                             steps,
                             value_out,

@@ -1,6 +1,6 @@
 //! What happens to a block of scores between the two products.
 
-use super::KEYS;
+use super::{KEYS, ROW};
 use crate::{
     math::exp,
     simd::{Kernel, Simd, load, store},
@@ -8,7 +8,7 @@ use crate::{
 
 /// Turns scores into exponentials against the greatest score so far, and brings sums and results to it.
 pub(super) struct SoftmaxBlock<'a> {
-    /// Rows of [`KEYS`] floats of which `count` are scores.
+    /// Rows of [`ROW`] floats of which `count` are scores.
     pub(super) scores: &'a mut [f32],
     pub(super) count: usize,
     /// The scores' factor.
@@ -29,7 +29,7 @@ impl Kernel for SoftmaxBlock<'_> {
     fn run<S: Simd>(self, s: S) {
         let padded = self.count.next_multiple_of(S::LANES);
         assert!(padded <= KEYS);
-        for (row, scores) in self.scores.chunks_exact_mut(KEYS).enumerate() {
+        for (row, scores) in self.scores.chunks_exact_mut(ROW).enumerate() {
             // Lanes past the last score count as nothing.
             scores[self.count..padded].fill(-1e30);
             let scores = scores.as_mut_ptr();
@@ -99,7 +99,7 @@ impl Kernel for Finish<'_> {
 ///
 /// The gradient of score (i, j) is p(i, j) (g(i, j) - sum over j of p g), where the sum is known from the result.
 pub(super) struct ScoreGradients<'a> {
-    /// Rows of [`KEYS`] floats of which `count` are used: scores in, probabilities out.
+    /// Rows of [`ROW`] floats of which `count` are used: scores in, probabilities out.
     pub(super) scores: &'a mut [f32],
     /// Products in, gradients out.
     pub(super) gradients: &'a mut [f32],
@@ -118,7 +118,7 @@ impl Kernel for ScoreGradients<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let scale = s.splat(self.scale);
-        let rows = self.scores.chunks_exact_mut(KEYS).zip(self.gradients.chunks_exact_mut(KEYS));
+        let rows = self.scores.chunks_exact_mut(ROW).zip(self.gradients.chunks_exact_mut(ROW));
         let used = if self.queries_are_rows { rows.len().min(self.logarithms.len()) } else { rows.len() };
         for (row, (scores, gradients)) in rows.enumerate().take(used) {
             for at in (0..self.count).step_by(S::LANES) {
