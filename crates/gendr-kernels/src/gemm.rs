@@ -4,7 +4,7 @@
 //! of columns (`[panel][depth][3 * LANES]`, the last panel as many whole vectors as it needs). One step of the inner loop
 //! multiplies a broadcast left float with up to three vectors of the right panel.
 
-use crate::simd::{Kernel, Level, Simd, clear, copy};
+use crate::simd::{Kernel, Level, Simd, clear, copy, load, store};
 
 /// Rows that are packed at once: the longest vector, so that they can be transformed with one row a lane.
 pub(crate) const ROWS: usize = 16;
@@ -173,8 +173,8 @@ impl Block {
                     for (n, &sum) in sums.iter().enumerate() {
                         let to = out.add(r * self.out_stride + n * S::LANES);
                         let count = (width - n * S::LANES).min(S::LANES);
-                        let sum = if self.accumulate { s.add(sum, s.load_first(to, count)) } else { sum };
-                        s.store_first(to, sum, count);
+                        let sum = if self.accumulate { s.add(sum, load(s, to, count)) } else { sum };
+                        store(s, to, sum, count);
                     }
                 }
             }

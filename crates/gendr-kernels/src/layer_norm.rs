@@ -3,7 +3,7 @@
 use crate::{
     moments::Moments,
     scratch::SharedMut,
-    simd::{Kernel, Level, Simd},
+    simd::{Kernel, Level, Simd, load, store},
 };
 use rayon::prelude::*;
 
@@ -105,10 +105,10 @@ impl Kernel for Forward<'_> {
                 let count = (features - at).min(S::LANES);
                 // SAFETY: `count` floats from `at` on lie inside the four rows.
                 unsafe {
-                    let normed = s.mul_add(s.load_first(x.as_ptr().add(at), count), scale, shift);
-                    let weight = s.load_first(self.weight.as_ptr().add(at), count);
-                    let bias = s.load_first(self.bias.as_ptr().add(at), count);
-                    s.store_first(y.as_mut_ptr().add(at), s.mul_add(normed, weight, bias), count);
+                    let normed = s.mul_add(load(s, x.as_ptr().add(at), count), scale, shift);
+                    let weight = load(s, self.weight.as_ptr().add(at), count);
+                    let bias = load(s, self.bias.as_ptr().add(at), count);
+                    store(s, y.as_mut_ptr().add(at), s.mul_add(normed, weight, bias), count);
                 }
             }
         }
@@ -141,12 +141,12 @@ impl Kernel for Backward<'_> {
                 let count = (features - at).min(S::LANES);
                 // SAFETY: `count` floats from `at` on lie inside the rows; missing lanes of `grad` are zero.
                 unsafe {
-                    let normed = s.mul_add(s.load_first(x.as_ptr().add(at), count), scale, shift);
-                    let grad = s.load_first(grad.as_ptr().add(at), count);
-                    let weighted = s.mul(grad, s.load_first(self.weight.as_ptr().add(at), count));
+                    let normed = s.mul_add(load(s, x.as_ptr().add(at), count), scale, shift);
+                    let grad = load(s, grad.as_ptr().add(at), count);
+                    let weighted = s.mul(grad, load(s, self.weight.as_ptr().add(at), count));
                     sum = s.add(sum, weighted);
                     sum_normed = s.mul_add(weighted, normed, sum_normed);
-                    let add = |to: *mut f32, v| s.store_first(to, s.add(s.load_first(to, count), v), count);
+                    let add = |to: *mut f32, v| store(s, to, s.add(load(s, to, count), v), count);
                     add(self.weight_grad.as_mut_ptr().add(at), s.mul(grad, normed));
                     add(self.bias_grad.as_mut_ptr().add(at), grad);
                 }
@@ -157,11 +157,11 @@ impl Kernel for Backward<'_> {
                 let count = (features - at).min(S::LANES);
                 // SAFETY: `count` floats from `at` on lie inside the rows; missing lanes of `grad` are zero.
                 unsafe {
-                    let normed = s.mul_add(s.load_first(x.as_ptr().add(at), count), scale, shift);
-                    let grad = s.load_first(grad.as_ptr().add(at), count);
-                    let weighted = s.mul(grad, s.load_first(self.weight.as_ptr().add(at), count));
+                    let normed = s.mul_add(load(s, x.as_ptr().add(at), count), scale, shift);
+                    let grad = load(s, grad.as_ptr().add(at), count);
+                    let weighted = s.mul(grad, load(s, self.weight.as_ptr().add(at), count));
                     let v = s.sub(weighted, s.mul_add(normed, mean_normed, mean));
-                    s.store_first(out.as_mut_ptr().add(at), s.mul(v, scale), count);
+                    store(s, out.as_mut_ptr().add(at), s.mul(v, scale), count);
                 }
             }
         }
