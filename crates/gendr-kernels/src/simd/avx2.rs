@@ -62,7 +62,24 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, v: __m256, count: usize) {
-        unsafe { _mm256_maskstore_ps(to, lane_mask(count), v) }
+        // Masked stores take dozens of cycles on AMD's processors.
+        unsafe {
+            if count >= Self::LANES {
+                return _mm256_storeu_ps(to, v);
+            }
+            let (mut rest, mut to) = (_mm256_castps256_ps128(v), to);
+            if count & 4 != 0 {
+                _mm_storeu_ps(to, rest);
+                (rest, to) = (_mm256_extractf128_ps::<1>(v), to.add(4));
+            }
+            if count & 2 != 0 {
+                _mm_storel_pd(to.cast(), _mm_castps_pd(rest));
+                (rest, to) = (_mm_movehl_ps(rest, rest), to.add(2));
+            }
+            if count & 1 != 0 {
+                _mm_store_ss(to, rest);
+            }
+        }
     }
 
     #[inline(always)]
