@@ -106,7 +106,7 @@ fn convolve_by(
         Route::Winograd(method) => {
             Winograd { level, shape: *shape, input, filters, finish }.run(method, output);
         }
-        Route::Direct => Direct { level, shape: *shape, input, filters, finish }.run(output),
+        Route::Direct => Direct { level, shape: shape.in_one_row(), input, filters, finish }.run(output),
     }
 }
 

@@ -168,6 +168,13 @@ impl ConvShape {
         self.check(input, weight, output);
     }
 
+    /// The same convolution with all pixels in one row where each output looks at one pixel alone.
+    pub(crate) fn in_one_row(self) -> Self {
+        let alone =
+            self.kernel == 1 && self.stride == 1 && self.padding == Padding::default() && !self.enlarged;
+        if alone { Self { height: 1, width: self.height * self.width, ..self } } else { self }
+    }
+
     /// The convolution that gives the gradient of the input, for stride 1: padding what the kernel overhung.
     ///
     /// None where the padding is larger than that allows or the stride is not 1.

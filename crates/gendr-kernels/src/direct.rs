@@ -6,7 +6,7 @@ use crate::{
     activation::{Epilogue, Finish},
     conv_shape::ConvShape,
     filters::Filters,
-    gemm::{Block, DEPTH, LeftLayout, ROWS, View, left_len, pack_left, packed_place, right_len},
+    gemm::{Block, DEPTH, LeftLayout, ROWS, left_len, packed_place, right_len},
     scratch::{SharedMut, with_scratch},
     simd::{Kernel, Level, Simd, clear},
     winograd::PaddedRow,
@@ -31,15 +31,17 @@ impl Direct<'_> {
     pub(crate) fn run(&self, output: &mut [f32]) {
         let shape = self.shape;
         let depth = shape.in_channels * shape.kernel * shape.kernel;
-        with_scratch(left_len(shape.out_channels, depth), |weights| {
-            weights.par_chunks_exact_mut(ROWS * depth).enumerate().for_each(|(panel, to)| {
+        // Stored kernels are the rows of a left matrix as they are.
+        let packed_len = if self.filters.turned { left_len(shape.out_channels, depth) } else { 0 };
+        with_scratch(packed_len, |packed| {
+            packed.par_chunks_exact_mut(ROWS * depth).enumerate().for_each(|(panel, to)| {
                 pack_filters(self.filters, panel * ROWS, to);
             });
-            self.multiply(weights, SharedMut::new(output));
+            self.multiply(packed, SharedMut::new(output));
         });
     }
 
-    fn multiply(&self, weights: &[f32], output: SharedMut<'_>) {
+    fn multiply(&self, packed: &[f32], output: SharedMut<'_>) {
         let shape = self.shape;
         let (height, width) = shape.output_size();
         let pixels = height * width;
@@ -52,13 +54,13 @@ impl Direct<'_> {
             let (image, block, part) = (job / (blocks * parts), job / parts % blocks, job % parts);
             let pixels = block * PIXELS..((block + 1) * PIXELS).min(pixels);
             let channels = part * rows..((part + 1) * rows).min(shape.out_channels);
-            self.multiply_block(weights, image, pixels, channels, output);
+            self.multiply_block(packed, image, pixels, channels, output);
         });
     }
 
     fn multiply_block(
         &self,
-        weights: &[f32],
+        packed: &[f32],
         image: usize,
         pixels: Range<usize>,
         channels: Range<usize>,
@@ -84,12 +86,19 @@ impl Direct<'_> {
                     steps: steps.clone(),
                     to: right,
                 });
+                let (left, left_layout) = if packed.is_empty() {
+                    let rows = &self.filters.data[channels.start * depth + step..];
+                    (rows, LeftLayout::Plain { row: depth, step: 1 })
+                } else {
+                    let panels = &packed[packed_place(channels.start, step, depth)..];
+                    (panels, LeftLayout::Packed(depth))
+                };
                 self.level.run(Block {
                     rows: channels.len(),
                     columns,
                     depth: steps.len(),
-                    left: weights[packed_place(channels.start, step, depth)..].as_ptr(),
-                    left_layout: LeftLayout::Packed(depth),
+                    left: left.as_ptr(),
+                    left_layout,
                     right: right.as_ptr(),
                     right_depth: steps.len(),
                     right_from: 0,
@@ -114,14 +123,10 @@ pub(crate) fn picture<'a>(shape: &ConvShape, input: &'a [f32], image: usize) -> 
     &input[image * len..][..len]
 }
 
-/// Packs the kernels of one panel of output channels.
+/// Packs the kernels of one panel of output channels, turned round.
 fn pack_filters(filters: Filters<'_>, channel: usize, to: &mut [f32]) {
     let rows = (filters.out_channels - channel).min(ROWS);
     let area = filters.area();
-    if !filters.turned {
-        let view = View { data: filters.data, row_stride: filters.out_stride(), column_stride: 1 };
-        return pack_left(view, channel, rows, filters.in_channels * area, to);
-    }
     let depth = filters.in_channels * area;
     to.fill(0.0);
     for from in 0..filters.in_channels {
@@ -220,11 +225,21 @@ impl Kernel for GatherColumns<'_> {
 /// `len` floats are writable at `to`.
 #[inline(always)]
 pub(crate) unsafe fn read_strided(row: PaddedRow<'_>, x: isize, stride: usize, to: *mut f32, len: usize) {
-    for at in 0..len {
-        let column = x + (at * stride) as isize;
-        let pixel = row.pixels.and_then(|row| row.get(usize::try_from(column).ok()?));
-        // SAFETY: `at < len`.
-        unsafe { *to.add(at) = pixel.copied().unwrap_or(0.0) };
+    let pixels = row.pixels.unwrap_or(&[]);
+    // Those before and from `end` on lie outside.
+    let before = (-x).max(0) as usize;
+    let before = before.div_ceil(stride).min(len);
+    let last = usize::try_from(pixels.len() as isize - x).unwrap_or(0);
+    let end = last.div_ceil(stride).clamp(before, len);
+    // SAFETY: `to` holds `len` floats, and `x + at * stride` is a pixel for every `at` from `before` to `end`.
+    unsafe {
+        for at in (0..before).chain(end..len) {
+            *to.add(at) = 0.0;
+        }
+        let from = pixels.as_ptr().wrapping_offset(x);
+        for at in before..end {
+            *to.add(at) = *from.wrapping_add(at * stride);
+        }
     }
 }
 
