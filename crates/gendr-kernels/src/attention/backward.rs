@@ -4,13 +4,14 @@
 //! their gradient, one by keys for the gradients of keys and values, give every sum one owner; both ways add in the same order, to
 //! the same bits.
 
-use super::{AttentionShape, KEYS, QUERIES, ROW, packed::Packed, softmax::ScoreGradients};
+use super::{AttentionShape, KEYS, ROW, packed::Packed, softmax::ScoreGradients};
 use crate::{
     gemm::{Block, LeftLayout},
     scratch::{SharedMut, with_scratch},
     simd::Level,
 };
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Rows of a block of scores as rows of a left matrix ...
 const ALONG: LeftLayout = LeftLayout::Plain { row: ROW, step: 1 };
@@ -72,21 +73,25 @@ pub fn attention_backward(
         });
         let known = Known { level, shape, query, key, value, gradient, logarithms, sums };
         let [query, key, value] = [query_gradient, key_gradient, value_gradient].map(SharedMut::new);
-        if one_pass_pays(shape.batch * shape.heads) {
-            known.by_heads(query, key, value);
-        } else {
-            known.by_queries(query);
-            known.by_keys(key, value);
-        }
+        known.run(query, key, value);
     });
 }
 
-/// One side of a pair of products: rows of a tensor times tokens packed as columns.
+/// The operands that pairs of blocks share, packed: keys and values with a column a token, the others with a row a token.
 #[derive(Clone, Copy)]
-struct Scores<'a> {
-    rows: usize,
-    left: &'a [f32],
-    right: &'a [f32],
+struct Operands<'a> {
+    keys: (Packed<'a>, &'a [f32]),
+    values: (Packed<'a>, &'a [f32]),
+    key_rows: (Packed<'a>, &'a [f32]),
+    query_rows: (Packed<'a>, &'a [f32]),
+    gradient_rows: (Packed<'a>, &'a [f32]),
+}
+
+/// Gradients that a pass over pairs of blocks adds up.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    query: Option<SharedMut<'a>>,
+    key_and_value: Option<[SharedMut<'a>; 2]>,
 }
 
 impl Known<'_> {
@@ -96,15 +101,114 @@ impl Known<'_> {
         (head / shape.heads * tokens + token) * shape.width() + head % shape.heads * shape.head_size
     }
 
-    fn scores(&self, scores: Scores<'_>, first: usize, columns: usize, out: &mut [f32]) {
+    fn run(&self, query: SharedMut<'_>, key: SharedMut<'_>, value: SharedMut<'_>) {
+        let shape = self.shape;
+        let across = Packed::across(self.level, shape, shape.keys);
+        let along = Packed::along(self.level, shape, shape.keys);
+        let along_queries = Packed::along(self.level, shape, shape.queries);
+        with_scratch(2 * across.len() + along.len() + 2 * along_queries.len(), |mut scratch| {
+            let mut pack = |packed: Packed<'_>, from: &[f32]| {
+                let to = scratch.split_off_mut(..packed.len()).unwrap_or_default();
+                packed.pack(from, to);
+                &*to
+            };
+            let operands = Operands {
+                keys: (across, pack(across, self.key)),
+                values: (across, pack(across, self.value)),
+                key_rows: (along, pack(along, self.key)),
+                query_rows: (along_queries, pack(along_queries, self.query)),
+                gradient_rows: (along_queries, pack(along_queries, self.gradient)),
+            };
+            let heads = shape.batch * shape.heads;
+            let (query, key_and_value) = (Some(query), Some([key, value]));
+            if one_pass_pays(heads) {
+                let wanted = Wanted { query, key_and_value };
+                (0..heads)
+                    .into_par_iter()
+                    .for_each(|head| self.pairs(&operands, head, 0..shape.queries, 0..shape.keys, wanted));
+                return;
+            }
+            let wanted = Wanted { query, key_and_value: None };
+            each_block(heads, shape.queries, |head, queries| {
+                self.pairs(&operands, head, queries, 0..shape.keys, wanted);
+            });
+            let wanted = Wanted { query: None, key_and_value };
+            each_block(heads, shape.keys, |head, keys| {
+                self.pairs(&operands, head, 0..shape.queries, keys, wanted);
+            });
+        });
+    }
+
+    /// All pairs of blocks of some queries and some keys of one head.
+    fn pairs(
+        &self,
+        operands: &Operands<'_>,
+        head: usize,
+        queries: Range<usize>,
+        keys: Range<usize>,
+        wanted: Wanted<'_>,
+    ) {
+        let shape = self.shape;
+        let of_head = |(packed, data): (Packed<'_>, &'_ [f32])| packed.head(data, head).as_ptr();
+        with_scratch(2 * KEYS * ROW, |scratch| {
+            let (scores, gradients) = scratch.split_at_mut(KEYS * ROW);
+            for query in queries.clone().step_by(KEYS) {
+                let rows = (queries.end - query).min(KEYS);
+                let at = self.at(head, shape.queries, query);
+                let token = head * shape.queries + query;
+                for key in keys.clone().step_by(KEYS) {
+                    let count = (keys.end - key).min(KEYS);
+                    self.scores(rows, &self.query[at..], operands.keys, head, key..key + count, scores);
+                    self.scores(
+                        rows,
+                        &self.gradient[at..],
+                        operands.values,
+                        head,
+                        key..key + count,
+                        gradients,
+                    );
+                    self.level.run(ScoreGradients {
+                        scores,
+                        gradients,
+                        count,
+                        scale: shape.scale(),
+                        logarithms: &self.logarithms[token..token + rows],
+                        sums: &self.sums[token..token + rows],
+                    });
+                    if let Some(out) = wanted.query {
+                        let right = (of_head(operands.key_rows), shape.keys);
+                        self.add(rows, (gradients, ALONG), right, (key, count), out.address(at));
+                    }
+                    if let Some([of_key, of_value]) = wanted.key_and_value {
+                        let (at, steps) = (self.at(head, shape.keys, key), (query, rows));
+                        let right = (of_head(operands.query_rows), shape.queries);
+                        self.add(count, (gradients, ACROSS), right, steps, of_key.address(at));
+                        let right = (of_head(operands.gradient_rows), shape.queries);
+                        self.add(count, (scores, ACROSS), right, steps, of_value.address(at));
+                    }
+                }
+            }
+        });
+    }
+
+    /// The products of `rows` rows of `left`, a token apart, with some tokens of a head.
+    fn scores(
+        &self,
+        rows: usize,
+        left: &[f32],
+        (packed, right): (Packed<'_>, &[f32]),
+        head: usize,
+        tokens: Range<usize>,
+        out: &mut [f32],
+    ) {
         let size = self.shape.head_size;
         self.level.run(Block {
-            rows: scores.rows,
-            columns,
+            rows,
+            columns: tokens.len(),
             depth: size,
-            left: scores.left.as_ptr(),
+            left: left.as_ptr(),
             left_layout: LeftLayout::Plain { row: self.shape.width(), step: 1 },
-            right: scores.right[first * size..].as_ptr(),
+            right: packed.head(right, head)[tokens.start * size..].as_ptr(),
             right_depth: size,
             right_from: 0,
             out: out.as_mut_ptr(),
@@ -118,7 +222,7 @@ impl Known<'_> {
         &self,
         rows: usize,
         (weights, left_layout): (&[f32], LeftLayout),
-        right: (&[f32], usize),
+        right: (*const f32, usize),
         steps: (usize, usize),
         out: *mut f32,
     ) {
@@ -128,7 +232,7 @@ impl Known<'_> {
             depth: steps.1,
             left: weights.as_ptr(),
             left_layout,
-            right: right.0.as_ptr(),
+            right: right.0,
             right_depth: right.1,
             right_from: steps.0,
             out,
@@ -136,189 +240,13 @@ impl Known<'_> {
             accumulate: steps.0 > 0,
         });
     }
+}
 
-    fn by_heads(
-        &self,
-        query_gradient: SharedMut<'_>,
-        key_gradient: SharedMut<'_>,
-        value_gradient: SharedMut<'_>,
-    ) {
-        let shape = self.shape;
-        let across = Packed::across(self.level, shape, shape.keys);
-        let along = Packed::along(self.level, shape, shape.keys);
-        let along_queries = Packed::along(self.level, shape, shape.queries);
-        with_scratch(2 * across.len() + along.len() + 2 * along_queries.len(), |scratch| {
-            let (keys, scratch) = scratch.split_at_mut(across.len());
-            let (values, scratch) = scratch.split_at_mut(across.len());
-            let (key_rows, scratch) = scratch.split_at_mut(along.len());
-            let (query_rows, output_rows) = scratch.split_at_mut(along_queries.len());
-            across.pack(self.key, keys);
-            across.pack(self.value, values);
-            along.pack(self.key, key_rows);
-            along_queries.pack(self.query, query_rows);
-            along_queries.pack(self.gradient, output_rows);
-            (0..shape.batch * shape.heads).into_par_iter().for_each(|head| {
-                let (keys, values) = (across.head(keys, head), across.head(values, head));
-                let key_rows = (along.head(key_rows, head), shape.keys);
-                let query_rows = (along_queries.head(query_rows, head), shape.queries);
-                let output_rows = (along_queries.head(output_rows, head), shape.queries);
-                with_scratch(2 * KEYS * ROW, |scratch| {
-                    let (scores, gradients) = scratch.split_at_mut(KEYS * ROW);
-                    for query in (0..shape.queries).step_by(KEYS) {
-                        let rows = (shape.queries - query).min(KEYS);
-                        let at = self.at(head, shape.queries, query);
-                        let token = head * shape.queries + query;
-                        for key in (0..shape.keys).step_by(KEYS) {
-                            let count = (shape.keys - key).min(KEYS);
-                            let key_at = self.at(head, shape.keys, key);
-                            let left = &self.query[at..];
-                            self.scores(Scores { rows, left, right: keys }, key, count, scores);
-                            let left = &self.gradient[at..];
-                            self.scores(Scores { rows, left, right: values }, key, count, gradients);
-                            self.level.run(ScoreGradients {
-                                scores,
-                                gradients,
-                                count,
-                                scale: shape.scale(),
-                                logarithms: &self.logarithms[token..token + rows],
-                                sums: &self.sums[token..token + rows],
-                                queries_are_rows: true,
-                            });
-                            let out = query_gradient.address(at);
-                            self.add(rows, (gradients, ALONG), key_rows, (key, count), out);
-                            let steps = (query, rows);
-                            let out = key_gradient.address(key_at);
-                            self.add(count, (gradients, ACROSS), query_rows, steps, out);
-                            let out = value_gradient.address(key_at);
-                            self.add(count, (scores, ACROSS), output_rows, steps, out);
-                        }
-                    }
-                });
-            });
-        });
-    }
-
-    fn by_queries(&self, query_gradient: SharedMut<'_>) {
-        let shape = self.shape;
-        let across = Packed::across(self.level, shape, shape.keys);
-        let along = Packed::along(self.level, shape, shape.keys);
-        with_scratch(2 * across.len() + along.len(), |scratch| {
-            let (keys, scratch) = scratch.split_at_mut(across.len());
-            let (values, key_rows) = scratch.split_at_mut(across.len());
-            across.pack(self.key, keys);
-            across.pack(self.value, values);
-            along.pack(self.key, key_rows);
-            let blocks = shape.queries.div_ceil(QUERIES);
-            (0..shape.batch * shape.heads * blocks).into_par_iter().for_each(|job| {
-                let (head, first) = (job / blocks, job % blocks * QUERIES);
-                let rows = (shape.queries - first).min(QUERIES);
-                let at = self.at(head, shape.queries, first);
-                let token = head * shape.queries + first;
-                let out = query_gradient.address(at);
-                with_scratch(2 * rows * ROW, |scratch| {
-                    let (scores, gradients) = scratch.split_at_mut(rows * ROW);
-                    for key in (0..shape.keys).step_by(KEYS) {
-                        let count = (shape.keys - key).min(KEYS);
-                        let left = &self.query[at..];
-                        self.scores(
-                            Scores { rows, left, right: across.head(keys, head) },
-                            key,
-                            count,
-                            scores,
-                        );
-                        let left = &self.gradient[at..];
-                        self.scores(
-                            Scores { rows, left, right: across.head(values, head) },
-                            key,
-                            count,
-                            gradients,
-                        );
-                        self.level.run(ScoreGradients {
-                            scores,
-                            gradients,
-                            count,
-                            scale: shape.scale(),
-                            logarithms: &self.logarithms[token..token + rows],
-                            sums: &self.sums[token..token + rows],
-                            queries_are_rows: true,
-                        });
-                        self.add(
-                            rows,
-                            (gradients, ALONG),
-                            (along.head(key_rows, head), shape.keys),
-                            (key, count),
-                            out,
-                        );
-                    }
-                });
-            });
-        });
-    }
-
-    fn by_keys(&self, key_gradient: SharedMut<'_>, value_gradient: SharedMut<'_>) {
-        let shape = self.shape;
-        let across = Packed::across(self.level, shape, shape.queries);
-        let along = Packed::along(self.level, shape, shape.queries);
-        with_scratch(2 * across.len() + 2 * along.len(), |scratch| {
-            let (queries, scratch) = scratch.split_at_mut(across.len());
-            let (outputs, scratch) = scratch.split_at_mut(across.len());
-            let (query_rows, output_rows) = scratch.split_at_mut(along.len());
-            across.pack(self.query, queries);
-            across.pack(self.gradient, outputs);
-            along.pack(self.query, query_rows);
-            along.pack(self.gradient, output_rows);
-            let blocks = shape.keys.div_ceil(QUERIES);
-            (0..shape.batch * shape.heads * blocks).into_par_iter().for_each(|job| {
-                let (head, first) = (job / blocks, job % blocks * QUERIES);
-                let rows = (shape.keys - first).min(QUERIES);
-                let at = self.at(head, shape.keys, first);
-                let token = head * shape.queries;
-                let (key_out, value_out) = (key_gradient.address(at), value_gradient.address(at));
-                with_scratch(2 * rows * ROW, |scratch| {
-                    let (scores, gradients) = scratch.split_at_mut(rows * ROW);
-                    for query in (0..shape.queries).step_by(KEYS) {
-                        let count = (shape.queries - query).min(KEYS);
-                        let left = &self.key[at..];
-                        self.scores(
-                            Scores { rows, left, right: across.head(queries, head) },
-                            query,
-                            count,
-                            scores,
-                        );
-                        let left = &self.value[at..];
-                        self.scores(
-                            Scores { rows, left, right: across.head(outputs, head) },
-                            query,
-                            count,
-                            gradients,
-                        );
-                        self.level.run(ScoreGradients {
-                            scores,
-                            gradients,
-                            count,
-                            scale: shape.scale(),
-                            logarithms: &self.logarithms[token + query..token + query + count],
-                            sums: &self.sums[token + query..token + query + count],
-                            queries_are_rows: false,
-                        });
-                        let steps = (query, count);
-                        self.add(
-                            rows,
-                            (gradients, ALONG),
-                            (along.head(query_rows, head), shape.queries),
-                            steps,
-                            key_out,
-                        );
-                        self.add(
-                            rows,
-                            (scores, ALONG),
-                            (along.head(output_rows, head), shape.queries),
-                            steps,
-                            value_out,
-                        );
-                    }
-                });
-            });
-        });
-    }
+/// Calls `work` for every block of [`KEYS`] of so many tokens of every head, shared out over the threads.
+fn each_block(heads: usize, tokens: usize, work: impl Fn(usize, Range<usize>) + Sync) {
+    let blocks = tokens.div_ceil(KEYS);
+    (0..heads * blocks).into_par_iter().for_each(|job| {
+        let first = job % blocks * KEYS;
+        work(job / blocks, first..(first + KEYS).min(tokens));
+    });
 }

@@ -108,8 +108,6 @@ pub(super) struct ScoreGradients<'a> {
     /// ln(sum of exponentials) and the sum of p g of each query.
     pub(super) logarithms: &'a [f32],
     pub(super) sums: &'a [f32],
-    /// Whether the queries are the rows; else the columns.
-    pub(super) queries_are_rows: bool,
 }
 
 impl Kernel for ScoreGradients<'_> {
@@ -119,20 +117,13 @@ impl Kernel for ScoreGradients<'_> {
     fn run<S: Simd>(self, s: S) {
         let scale = s.splat(self.scale);
         let rows = self.scores.chunks_exact_mut(ROW).zip(self.gradients.chunks_exact_mut(ROW));
-        let used = if self.queries_are_rows { rows.len().min(self.logarithms.len()) } else { rows.len() };
-        for (row, (scores, gradients)) in rows.enumerate().take(used) {
+        let of_rows = self.logarithms.iter().zip(self.sums);
+        for ((scores, gradients), (&logarithm, &sum)) in rows.zip(of_rows) {
+            let (logarithm, sum) = (s.splat(logarithm), s.splat(sum));
             for at in (0..self.count).step_by(S::LANES) {
                 let count = (self.count - at).min(S::LANES);
-                // SAFETY: `count` floats from `at` on lie inside the rows and, a query a column, inside both vectors.
+                // SAFETY: `count` floats from `at` on lie inside the rows.
                 unsafe {
-                    let (logarithm, sum) = if self.queries_are_rows {
-                        (s.splat(self.logarithms[row]), s.splat(self.sums[row]))
-                    } else {
-                        (
-                            load(s, self.logarithms[at..].as_ptr(), count),
-                            load(s, self.sums[at..].as_ptr(), count),
-                        )
-                    };
                     let (scores, gradients) = (scores.as_mut_ptr().add(at), gradients.as_mut_ptr().add(at));
                     let p = exp(s, s.sub(s.mul(load(s, scores, count), scale), logarithm));
                     let g = s.mul(s.mul(p, s.sub(load(s, gradients, count), sum)), scale);
