@@ -40,6 +40,7 @@ impl WeightGradient<'_> {
         let channels = channels_each(shape.in_channels);
         let sum_matrix = matrix_stride(columns, channels);
         let jobs = shape.in_channels.div_ceil(channels);
+        let part = |job: usize| job * channels..((job + 1) * channels).min(shape.in_channels);
         let sums_len = jobs * 36 * sum_matrix;
         with_scratch(sums_len + blocks * block_len, |scratch| {
             let (sums, gradients) = scratch.split_at_mut(sums_len);
@@ -54,17 +55,14 @@ impl WeightGradient<'_> {
                 let gradients = &*gradients;
                 sums.par_chunks_exact_mut(36 * sum_matrix).enumerate().for_each(|(job, sums)| {
                     let accumulate = first_block > 0;
-                    let from = job * channels;
-                    let channels = from..(from + channels).min(shape.in_channels);
-                    self.add_products(&tiles, &group, gradients, block_len, channels, sums, accumulate);
+                    self.add_products(&tiles, &group, gradients, block_len, part(job), sums, accumulate);
                 });
             }
             let plane = shape.out_channels * shape.in_channels * 9;
             assert_eq!(weight_gradient.len(), plane);
             let shared = SharedMut::new(weight_gradient);
             sums.par_chunks_exact(36 * sum_matrix).enumerate().for_each(|(job, sums)| {
-                let channels = job * channels..((job + 1) * channels).min(shape.in_channels);
-                for (row, channel) in channels.enumerate() {
+                for (row, channel) in part(job).enumerate() {
                     let (in_channels, out_channels) = (shape.in_channels, shape.out_channels);
                     let from = &sums[row * columns..];
                     self.level.run(InverseWeights {
