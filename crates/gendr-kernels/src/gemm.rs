@@ -10,7 +10,7 @@ use crate::simd::{Kernel, Level, Simd, clear, copy, load, store};
 pub(crate) const ROWS: usize = 16;
 
 /// Rows in a packed left panel.
-const QUAD: usize = 4;
+pub(crate) const QUAD: usize = 4;
 
 /// Rows multiplied at once where the registers suffice.
 const HALF: usize = 8;
@@ -138,7 +138,8 @@ impl Block {
         unsafe {
             if R == QUAD && N == 3 && (PACKED || rows == R) {
                 let strides = [if PACKED { 1 } else { stride }, step];
-                s.multiply_quad(self.depth, left, strides, right, sums.as_flattened_mut());
+                let next = if PACKED { left.wrapping_add(QUAD * stride) } else { left };
+                s.multiply_quad(self.depth, left, strides, next, right, sums.as_flattened_mut());
             } else {
                 // Rows that a block lacks repeat its last one and are not stored.
                 let mut offsets = [0; R];

@@ -14,8 +14,12 @@ use std::ops::Range;
 #[cfg(test)]
 mod tests;
 
-/// Result rows that one job computes, at most.
+/// Result rows that one job computes, at most ...
 const JOB_ROWS: usize = 512;
+/// ... and where a small right matrix is packed for all: what a job reads stays in the second-level cache.
+const SMALL_JOB_ROWS: usize = 64;
+/// Floats of such a right matrix, at most.
+const SMALL_RIGHT: usize = 1 << 19;
 /// Result columns that one job computes, at most; a quarter of it is whole panels at every level.
 const JOB_COLUMNS: usize = 192;
 /// Columns up to which a left matrix that lies crosswise is read where it is.
@@ -210,31 +214,38 @@ pub fn linear_geglu(
     bias: Option<&[f32]>,
     output: &mut [f32],
 ) {
-    let &LinearShape { rows, in_features, out_features } = shape;
+    let &LinearShape { in_features, out_features, .. } = shape;
     shape.check(input.len(), weight.len() / 2, output.len());
     check_bias(bias, 2 * out_features);
-    let halves = LinearShape { out_features: 2 * out_features, ..*shape };
-    let product = layer(&halves, input, weight, bias);
-    let jobs = Jobs::new(rows, out_features);
-    let packed = Packed { left: &[], right: &[] };
+    let half = |part: usize| {
+        let bias = bias.map(|bias| &bias[part * out_features..][..out_features]);
+        layer(shape, input, &weight[part * in_features * out_features..][..in_features * out_features], bias)
+    };
+    let (value_half, gate_half) = (half(0), half(1));
+    let jobs = value_half.jobs();
     let shared = SharedMut::new(output);
-    (0..jobs.count()).into_par_iter().for_each(|job| {
-        let (rows, columns) = jobs.part(job);
-        let half = rows.len() * columns.len();
-        with_scratch(2 * half, |scratch| {
-            let (value, gate) = scratch.split_at_mut(half);
-            let gate_columns = out_features + columns.start..out_features + columns.end;
-            product.part(packed, rows.clone(), columns.clone(), value.as_mut_ptr(), columns.len());
-            product.part(packed, rows.clone(), gate_columns, gate.as_mut_ptr(), columns.len());
-            let halves = value.chunks_exact(columns.len()).zip(gate.chunks_exact(columns.len()));
-            for (row, (value, gate)) in rows.zip(halves) {
-                // SAFETY: this job alone writes these columns of these rows.
-                let to = unsafe { shared.part(row * out_features + columns.start, columns.len()) };
-                product.level.run(Gate { value, gate, to });
-            }
+    value_half.with_packed(&jobs, |value_packed| {
+        gate_half.with_packed(&jobs, |gate_packed| {
+            (0..jobs.count()).into_par_iter().for_each(|job| {
+                let (rows, columns) = jobs.part(job);
+                let len = rows.len() * columns.len();
+                with_scratch(2 * len, |scratch| {
+                    let (value, gate) = scratch.split_at_mut(len);
+                    let part = |half: &Product<'_>, packed, to: &mut [f32]| {
+                        half.part(packed, rows.clone(), columns.clone(), to.as_mut_ptr(), columns.len());
+                    };
+                    part(&value_half, value_packed, value);
+                    part(&gate_half, gate_packed, gate);
+                    let halves = value.chunks_exact(columns.len()).zip(gate.chunks_exact(columns.len()));
+                    for (row, (value, gate)) in rows.zip(halves) {
+                        // SAFETY: this job alone writes these columns of these rows.
+                        let to = unsafe { shared.part(row * out_features + columns.start, columns.len()) };
+                        value_half.level.run(Gate { value, gate, to });
+                    }
+                });
+            });
         });
     });
-    debug_assert_eq!(product.depth, in_features);
 }
 
 fn check_bias(bias: Option<&[f32]>, out_features: usize) {
@@ -292,15 +303,15 @@ struct Jobs {
 }
 
 impl Jobs {
-    /// A job packs its columns of the right matrix anew, so that rows are parted last.
-    fn new(rows: usize, columns: usize) -> Self {
+    /// Of `most_rows` at most. A job may pack its columns of the right matrix anew, so that rows are parted last.
+    fn new(rows: usize, columns: usize, most_rows: usize) -> Self {
         let wanted = JOBS_A_THREAD * rayon::current_num_threads();
-        let row_parts = rows.div_ceil(JOB_ROWS);
+        let row_parts = rows.div_ceil(most_rows);
         let fitting = columns.div_ceil(wanted.div_ceil(row_parts)).next_multiple_of(JOB_COLUMNS / 4);
         let columns_each = fitting.min(JOB_COLUMNS);
         let column_parts = columns.div_ceil(columns_each);
         let row_parts = row_parts.max(wanted.div_ceil(column_parts));
-        let rows_each = rows.div_ceil(row_parts).next_multiple_of(8).clamp(64, JOB_ROWS);
+        let rows_each = rows.div_ceil(row_parts).next_multiple_of(8).clamp(64, most_rows);
         Self { rows, columns, rows_each, columns_each, column_parts }
     }
 
@@ -342,14 +353,36 @@ struct Product<'a> {
 
 impl Product<'_> {
     fn run(&self, output: &mut [f32]) {
-        let jobs = Jobs::new(self.rows, self.columns);
+        let jobs = self.jobs();
+        let shared = SharedMut::new(output);
+        self.with_packed(&jobs, |packed| {
+            (0..jobs.count()).into_par_iter().for_each(|job| {
+                let (rows, columns) = jobs.part(job);
+                let out = shared.address(rows.start * self.columns + columns.start);
+                self.part(packed, rows, columns, out, self.columns);
+            });
+        });
+    }
+
+    fn jobs(&self) -> Jobs {
+        let in_rows = self.left.column_stride == 1;
+        let most_rows = if in_rows && self.right_len() <= SMALL_RIGHT { SMALL_JOB_ROWS } else { JOB_ROWS };
+        Jobs::new(self.rows, self.columns, most_rows)
+    }
+
+    fn right_len(&self) -> usize {
+        right_len(self.level, self.columns, self.depth)
+    }
+
+    /// Packs what several jobs use.
+    fn with_packed(&self, jobs: &Jobs, work: impl FnOnce(Packed<'_>)) {
         // A left matrix that lies crosswise is packed if enough columns repay that, a right one that several jobs would pack.
         let left_len = if self.left.column_stride == 1 || self.columns <= CROSSWISE_COLUMNS {
             0
         } else {
             left_len(self.rows, self.depth)
         };
-        let right_len = match right_len(self.level, self.columns, self.depth) {
+        let right_len = match self.right_len() {
             len if jobs.row_parts() > 1 && len <= SHARED_RIGHT => len,
             _ => 0,
         };
@@ -363,13 +396,7 @@ impl Product<'_> {
                 let columns = index * panel..((index + 1) * panel).min(self.columns);
                 pack_right(self.level, self.right, columns, self.depth, to);
             });
-            let packed = Packed { left: &*left, right: &*right };
-            let shared = SharedMut::new(output);
-            (0..jobs.count()).into_par_iter().for_each(|job| {
-                let (rows, columns) = jobs.part(job);
-                let out = shared.address(rows.start * self.columns + columns.start);
-                self.part(packed, rows, columns, out, self.columns);
-            });
+            work(Packed { left: &*left, right: &*right });
         });
     }
 

@@ -194,11 +194,24 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `LANES` floats are writable at `to`; no alignment is needed.
     unsafe fn store(self, to: *mut f32, v: Self::V);
-    /// Writes each four lanes, `stride` floats after the four before.
+    /// Writes a vector that will not be read soon past the caches, where the level can; [`Self::fence`] must follow.
     ///
     /// # Safety
-    /// Four floats are writable at each of those places.
-    unsafe fn store_quads(self, to: *mut f32, stride: usize, v: Self::V);
+    /// As [`Self::store`], and `to` is aligned to a vector.
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut f32, v: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store(to, v) }
+    }
+    /// Makes what [`Self::stream`] wrote visible to other threads before anything written after.
+    #[inline(always)]
+    fn fence(self) {}
+    /// Reads four floats from each of `LANES` places and turns them round: lane `4 * g + r` of vector `t` is the float at
+    /// `g * group + r * row + t`.
+    ///
+    /// # Safety
+    /// Those floats are readable.
+    unsafe fn load_quads(self, from: *const f32, row: usize, group: usize) -> [Self::V; 4];
     /// Reads the first `count` lanes, the others become zero.
     ///
     /// # Safety
@@ -249,11 +262,22 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     ///
     /// # Safety
     /// `LANES` rows of `LANES` floats are readable at `from` and writable at `to`, `from_stride` and `to_stride` floats apart.
-    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for column in (0..Self::LANES).step_by(4) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let columns = self.load_quads(from.add(column), from_stride, 4 * from_stride);
+                for (i, v) in columns.into_iter().enumerate() {
+                    self.store(to.add((column + i) * to_stride), v);
+                }
+            }
+        }
+    }
 
     /// Adds the product of four rows and three vectors of columns to `sums`, three vectors a row: the left float of a row and a
     /// step of the depth lies `row * strides[0] + step * strides[1]` floats after `left`, the vectors of a step follow those of
-    /// the step before.
+    /// the step before. On the way it asks for the left floats from `next` on, which may be any address.
     ///
     /// # Safety
     /// All those floats are readable, and `sums` has twelve vectors.
@@ -263,10 +287,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         depth: usize,
         left: *const f32,
         strides: [usize; 2],
+        next: *const f32,
         right: *const f32,
         sums: &mut [Self::V],
     ) {
         for step in 0..depth {
+            self.prefetch(next.wrapping_add(step * strides[1]));
             // SAFETY: the caller's promise.
             let b: [Self::V; 3] =
                 std::array::from_fn(|n| unsafe { self.load(right.add((3 * step + n) * Self::LANES)) });
@@ -311,6 +337,25 @@ pub(crate) unsafe fn load<S: Simd>(s: S, from: *const f32, count: usize) -> S::V
 pub(crate) unsafe fn store<S: Simd>(s: S, to: *mut f32, v: S::V, count: usize) {
     // SAFETY: the caller's promise.
     unsafe { if count == S::LANES { s.store(to, v) } else { s.store_first(to, v, count) } }
+}
+
+/// Floats from which on a result is too large for any cache: it is written past them.
+pub(crate) const UNCACHED: usize = 8 << 20;
+
+/// [`store`], past the caches if `uncached` and the place allows; [`Simd::fence`] must follow.
+///
+/// # Safety
+/// As [`store`].
+#[inline(always)]
+pub(crate) unsafe fn store_large<S: Simd>(s: S, to: *mut f32, v: S::V, count: usize, uncached: bool) {
+    // SAFETY: the caller's promise; the alignment was just seen.
+    unsafe {
+        if uncached && count == S::LANES && to.addr().is_multiple_of(4 * S::LANES) {
+            s.stream(to, v);
+        } else {
+            store(s, to, v, count);
+        }
+    }
 }
 
 /// Copies `len` floats.

@@ -53,19 +53,19 @@ pub(crate) struct Winograd<'a> {
 const RESIDENT_WEIGHTS: usize = 3 << 20;
 /// Floats of kept kernels that a tile repays: each block of tiles reads them all.
 const WEIGHTS_A_TILE: usize = 1 << 14;
-/// Floats of transformed input that one thread's block of tiles takes, to stay in the second-level cache.
+/// Floats of transformed input up to which one thread's block of tiles is two panels wide instead of one.
 const BLOCK_INPUT: usize = 150_000;
 /// Floats of transformed input that all threads share while they make transformed kernels.
 const SHARED_INPUT: usize = 5 << 20;
 /// Output channels multiplied before they are transformed back.
-const CHUNK: usize = 32;
+const CHUNK: usize = 64;
 
 /// How many output channels, and how many input channels of them at once, a job makes transformed kernels of. Kernels that few
 /// blocks of tiles use must not leave the second-level cache; more blocks repay larger parts.
 fn part_of_kernels(out_channels: usize, blocks: usize) -> (usize, usize) {
     let threads = rayon::current_num_threads();
     let longest = |rows: usize| out_channels.div_ceil(rows).div_ceil(threads) * rows;
-    let most = if blocks > 2 { 5 } else { 2 };
+    let most = if blocks > 2 { 8 } else { 2 };
     // Of the widest that let all threads finish together.
     let rows = (1..=most).rev().map(|panels| panels * ROWS).min_by_key(|&rows| longest(rows));
     (rows.unwrap_or(ROWS), if blocks > 5 { 512 } else { 128 })
@@ -100,8 +100,9 @@ impl Winograd<'_> {
         let ConvShape { in_channels, out_channels, .. } = self.shape;
         let lanes = self.level.lanes();
         let count = tiles.count();
-        let fitting = BLOCK_INPUT / (I * I * in_channels) / lanes * lanes;
-        let size = fitting.clamp(2 * lanes, 6 * lanes).min(count.div_ceil(8).next_multiple_of(lanes));
+        let panel = self.level.panel();
+        let fitting = if 2 * panel * I * I * in_channels <= BLOCK_INPUT { 2 * panel } else { panel };
+        let size = fitting.min(count.div_ceil(8).next_multiple_of(lanes));
         let weight_matrix = left_len(out_channels, in_channels) + 16;
         with_scratch(I * I * weight_matrix, |weights| {
             let shared = SharedMut::new(weights);
@@ -223,8 +224,8 @@ impl Winograd<'_> {
                     }
                     for k in 0..I * I {
                         let left = &weights[k * weight_matrix..][..left_len(rows, depth)];
-                        for step in (0..depth).step_by(DEPTH) {
-                            for (block, (_, padded)) in group.iter().enumerate() {
+                        for (block, (_, padded)) in group.iter().enumerate() {
+                            for step in (0..depth).step_by(DEPTH) {
                                 let right = block * block_len + k * matrix_stride(in_channels, *padded);
                                 self.level.run(Block {
                                     rows,

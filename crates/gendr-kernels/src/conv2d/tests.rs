@@ -5,6 +5,7 @@ use crate::{
     activation::Activation,
     conv_shape::Padding,
     noise::{errors, noise, typical_sum},
+    scratch::with_scratch,
 };
 use proptest::prelude::*;
 
@@ -249,5 +250,26 @@ fn impossible_shapes_are_refused() {
         ConvShape { padding: Padding::all(usize::MAX), ..good },
     ] {
         assert!(bad.checked().is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn results_too_large_for_a_cache_are_the_same() {
+    // Wide enough for 8 Mi floats of output, so that they are written past the caches.
+    let shape = ConvShape::same(1, 2, 16, 721, 728, 3);
+    assert!(shape.output_len() >= crate::simd::UNCACHED);
+    let (input, weight) = (noise(1, shape.input_len()), noise(2, shape.weight_len()));
+    let filters = Filters::stored(&weight, shape.out_channels, shape.in_channels, 3);
+    for level in Level::available() {
+        let [direct, winograd] = [Route::Direct, Route::Winograd(Method::F4)].map(|route| {
+            // Aligned, as only vectors that are can be written so.
+            with_scratch(shape.output_len(), |output| {
+                output.fill(f32::NAN);
+                convolve_by(route, level, &shape, &input, filters, Finish::default(), output);
+                output.to_vec()
+            })
+        });
+        let furthest = direct.iter().zip(&winograd).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(furthest < 1e-4, "{}: {furthest}", level.name());
     }
 }

@@ -48,10 +48,34 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn store_quads(self, to: *mut f32, stride: usize, v: __m256) {
+    unsafe fn stream(self, to: *mut f32, v: __m256) {
+        unsafe { _mm256_stream_ps(to, v) }
+    }
+
+    #[inline(always)]
+    fn fence(self) {
+        unsafe { _mm_sfence() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_quads(self, from: *const f32, row: usize, group: usize) -> [__m256; 4] {
         unsafe {
-            _mm_storeu_ps(to, _mm256_castps256_ps128(v));
-            _mm_storeu_ps(to.add(stride), _mm256_extractf128_ps::<1>(v));
+            let pair = |r: usize| {
+                let at = from.add(r * row);
+                let low = _mm256_castps128_ps256(_mm_loadu_ps(at));
+                _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(at.add(group)))
+            };
+            let (a, b, c, d) = (pair(0), pair(1), pair(2), pair(3));
+            let ab_low = _mm256_unpacklo_ps(a, b);
+            let ab_high = _mm256_unpackhi_ps(a, b);
+            let cd_low = _mm256_unpacklo_ps(c, d);
+            let cd_high = _mm256_unpackhi_ps(c, d);
+            [
+                _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
+                _mm256_shuffle_ps::<0xEE>(ab_low, cd_low),
+                _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+                _mm256_shuffle_ps::<0xEE>(ab_high, cd_high),
+            ]
         }
     }
 
@@ -219,42 +243,18 @@ impl Simd for Avx2 {
         depth: usize,
         left: *const f32,
         strides: [usize; 2],
+        next: *const f32,
         right: *const f32,
         sums: &mut [__m256],
     ) {
         if let Some(sums) = sums.first_chunk_mut::<12>() {
-            unsafe { multiply_quad(depth, left, strides, right, sums) }
+            unsafe { multiply_quad(depth, left, strides, next, right, sums) }
         }
     }
 
     #[inline(always)]
     fn prefetch(self, at: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        unsafe {
-            let half = |row: usize, column: usize| {
-                let at = from.add(row * from_stride + column);
-                _mm256_insertf128_ps::<1>(
-                    _mm256_castps128_ps256(_mm_loadu_ps(at)),
-                    _mm_loadu_ps(at.add(4 * from_stride)),
-                )
-            };
-            for column in [0, 4] {
-                let (a, b, c, d) = (half(0, column), half(1, column), half(2, column), half(3, column));
-                let ab_low = _mm256_unpacklo_ps(a, b);
-                let ab_high = _mm256_unpackhi_ps(a, b);
-                let cd_low = _mm256_unpacklo_ps(c, d);
-                let cd_high = _mm256_unpackhi_ps(c, d);
-                let to = to.add(column * to_stride);
-                _mm256_storeu_ps(to, _mm256_shuffle_ps::<0x44>(ab_low, cd_low));
-                _mm256_storeu_ps(to.add(to_stride), _mm256_shuffle_ps::<0xEE>(ab_low, cd_low));
-                _mm256_storeu_ps(to.add(2 * to_stride), _mm256_shuffle_ps::<0x44>(ab_high, cd_high));
-                _mm256_storeu_ps(to.add(3 * to_stride), _mm256_shuffle_ps::<0xEE>(ab_high, cd_high));
-            }
-        }
     }
 }
 
@@ -269,6 +269,7 @@ unsafe fn multiply_quad(
     depth: usize,
     left: *const f32,
     [row, step]: [usize; 2],
+    next: *const f32,
     right: *const f32,
     sums: &mut [__m256; 12],
 ) {
@@ -282,6 +283,7 @@ unsafe fn multiply_quad(
             "vmovups ymm12, [{right}]",
             "vmovups ymm13, [{right} + 32]",
             "vmovups ymm14, [{right} + 64]",
+            "prefetcht0 [{left} + {next}]",
             "vbroadcastss ymm15, [{left}]",
             "vfmadd231ps ymm0, ymm15, ymm12",
             "vfmadd231ps ymm1, ymm15, ymm13",
@@ -308,6 +310,7 @@ unsafe fn multiply_quad(
             row = in(reg) 4 * row,
             row3 = in(reg) 12 * row,
             step = in(reg) 4 * step,
+            next = in(reg) next.addr().wrapping_sub(left.addr()),
             inout("ymm0") sums[0],
             inout("ymm1") sums[1],
             inout("ymm2") sums[2],

@@ -76,12 +76,26 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn store_quads(self, to: *mut f32, stride: usize, v: __m512) {
+    unsafe fn stream(self, to: *mut f32, v: __m512) {
+        unsafe { _mm512_stream_ps(to, v) }
+    }
+
+    #[inline(always)]
+    fn fence(self) {
+        unsafe { _mm_sfence() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_quads(self, from: *const f32, row: usize, group: usize) -> [__m512; 4] {
         unsafe {
-            _mm_storeu_ps(to, _mm512_castps512_ps128(v));
-            _mm_storeu_ps(to.add(stride), _mm512_extractf32x4_ps::<1>(v));
-            _mm_storeu_ps(to.add(2 * stride), _mm512_extractf32x4_ps::<2>(v));
-            _mm_storeu_ps(to.add(3 * stride), _mm512_extractf32x4_ps::<3>(v));
+            let gather = |r: usize| {
+                let at = from.add(r * row);
+                let v = _mm512_castps128_ps512(_mm_loadu_ps(at));
+                let v = _mm512_insertf32x4::<1>(v, _mm_loadu_ps(at.add(group)));
+                let v = _mm512_insertf32x4::<2>(v, _mm_loadu_ps(at.add(2 * group)));
+                _mm512_insertf32x4::<3>(v, _mm_loadu_ps(at.add(3 * group)))
+            };
+            transpose_parts([gather(0), gather(1), gather(2), gather(3)])
         }
     }
 
@@ -207,25 +221,5 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch(self, at: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        unsafe {
-            for part in 0..4 {
-                // Column block `part` of all sixteen rows: row 4 * p + i goes to part p of vector i.
-                let gather = |i: usize| {
-                    let at = from.add(i * from_stride + 4 * part);
-                    let v = _mm512_castps128_ps512(_mm_loadu_ps(at));
-                    let v = _mm512_insertf32x4::<1>(v, _mm_loadu_ps(at.add(4 * from_stride)));
-                    let v = _mm512_insertf32x4::<2>(v, _mm_loadu_ps(at.add(8 * from_stride)));
-                    _mm512_insertf32x4::<3>(v, _mm_loadu_ps(at.add(12 * from_stride)))
-                };
-                let rows = transpose_parts([gather(0), gather(1), gather(2), gather(3)]);
-                for (i, row) in rows.into_iter().enumerate() {
-                    _mm512_storeu_ps(to.add((4 * part + i) * to_stride), row);
-                }
-            }
-        }
     }
 }

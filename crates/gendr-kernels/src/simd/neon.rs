@@ -31,8 +31,15 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn store_quads(self, to: *mut f32, _stride: usize, v: float32x4_t) {
-        unsafe { vst1q_f32(to, v) }
+    unsafe fn load_quads(self, from: *const f32, row: usize, _group: usize) -> [float32x4_t; 4] {
+        unsafe {
+            self.deinterleave4([
+                self.load(from),
+                self.load(from.add(row)),
+                self.load(from.add(2 * row)),
+                self.load(from.add(3 * row)),
+            ])
+        }
     }
 
     #[inline(always)]
@@ -142,20 +149,5 @@ impl Simd for Neon {
     #[inline(always)]
     fn shift_in(self, v: float32x4_t, next: f32) -> float32x4_t {
         unsafe { vextq_f32::<1>(v, vdupq_n_f32(next)) }
-    }
-
-    #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        unsafe {
-            let rows = self.deinterleave4([
-                self.load(from),
-                self.load(from.add(from_stride)),
-                self.load(from.add(2 * from_stride)),
-                self.load(from.add(3 * from_stride)),
-            ]);
-            for (i, row) in rows.into_iter().enumerate() {
-                self.store(to.add(i * to_stride), row);
-            }
-        }
     }
 }

@@ -37,9 +37,16 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    unsafe fn store_quads(self, to: *mut f32, _stride: usize, v: V) {
-        // SAFETY: the caller promises four writable floats.
-        unsafe { self.store(to, v) }
+    unsafe fn load_quads(self, from: *const f32, row: usize, _group: usize) -> [V; 4] {
+        // SAFETY: the caller promises four rows of four floats.
+        unsafe {
+            self.deinterleave4([
+                self.load(from),
+                self.load(from.add(row)),
+                self.load(from.add(2 * row)),
+                self.load(from.add(3 * row)),
+            ])
+        }
     }
 
     #[inline(always)]
@@ -143,21 +150,5 @@ impl Simd for Scalar {
     #[inline(always)]
     fn shift_in(self, v: V, next: f32) -> V {
         [v[1], v[2], v[3], next]
-    }
-
-    #[inline(always)]
-    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        // SAFETY: the caller promises four rows of four floats on both sides.
-        unsafe {
-            let rows = self.deinterleave4([
-                self.load(from),
-                self.load(from.add(from_stride)),
-                self.load(from.add(2 * from_stride)),
-                self.load(from.add(3 * from_stride)),
-            ]);
-            for (i, row) in rows.into_iter().enumerate() {
-                self.store(to.add(i * to_stride), row);
-            }
-        }
     }
 }

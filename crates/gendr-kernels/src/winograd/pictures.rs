@@ -7,7 +7,7 @@ use super::{
 use crate::{
     activation::Finish,
     scratch::SharedMut,
-    simd::{Kernel, Simd, load, store},
+    simd::{Kernel, Simd, UNCACHED, load, store_large},
 };
 use std::marker::PhantomData;
 
@@ -40,6 +40,7 @@ pub(crate) struct InputTransform<'a, T, const I: usize, const O: usize> {
 }
 
 impl<T: Transform<I, O>, const I: usize, const O: usize> InputTransform<'_, T, I, O> {
+    #[inline(always)]
     fn row<'p>(&'p self, run: &Run, channel: usize, row: usize) -> PaddedRow<'p> {
         let shape = &self.tiles.shape;
         let (height, width) = shape.stored_size();
@@ -55,8 +56,9 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> InputTransform<'_, T, I
         let Some(pixels) = row.pixels else { return };
         let x = if row.enlarged { x / 2 } else { x };
         let from = pixels.as_ptr().wrapping_offset(x).wrapping_add(height * width);
-        for line in (0..4 * S::LANES + 2).step_by(16) {
-            s.prefetch(from.wrapping_add(line));
+        let last = 4 * S::LANES + 1;
+        for at in (0..last).step_by(16).chain([last]) {
+            s.prefetch(from.wrapping_add(at));
         }
     }
 
@@ -227,6 +229,7 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> OutputTransform<'_, T, 
         let (height, width) = shape.output_size();
         let mut line = [0.0; 4 * 16];
         let scattered = O != 4 || runs.len() > 1;
+        let uncached = shape.output_len() >= UNCACHED;
         if scattered {
             for (part, v) in y.into_iter().enumerate() {
                 // SAFETY: four vectors fill the line at most.
@@ -258,7 +261,7 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> OutputTransform<'_, T, 
                     if let Some(residual) = residual {
                         v = s.add(v, load(s, residual.as_ptr().add(at), count));
                     }
-                    store(s, out.as_mut_ptr(), v, count);
+                    store_large(s, out.as_mut_ptr(), v, count, uncached);
                 }
             }
         }
@@ -297,5 +300,6 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for OutputTransf
                 }
             }
         }
+        s.fence();
     }
 }

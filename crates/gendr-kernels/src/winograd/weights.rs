@@ -3,11 +3,14 @@
 use super::transform::Transform;
 use crate::{
     filters::Filters,
-    gemm::{ROWS, packed_place},
+    gemm::{QUAD, ROWS, packed_place},
     scratch::SharedMut,
-    simd::{Kernel, Simd},
+    simd::{Kernel, Simd, store},
 };
 use std::marker::PhantomData;
+
+/// Input channels ahead of which kernels are asked for: output channels lie too far apart for the processor to guess.
+const AHEAD: usize = 16;
 
 /// G g G^T of the kernels of one panel of output channels; matrix `i * I + j` is packed as a left matrix
 /// as deep as there are input channels.
@@ -27,36 +30,26 @@ pub(crate) struct WeightTransform<'a, T, const I: usize, const O: usize> {
 impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for WeightTransform<'_, T, I, O> {
     type Output = ();
 
+    /// A vector holds four kernels of each of a few input channels, as they lie in a packed panel.
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let out_channels = (self.filters.out_channels - self.channel).min(ROWS);
-        let depth = self.in_channels.len();
-        let mut taps = [0.0; 16 * ROWS];
-        for (step, channel) in self.in_channels.clone().enumerate() {
-            self.gather(s, channel, out_channels, &mut taps);
-            let last = (I * I - 1) * self.matrix + packed_place(ROWS - 1, step, depth) + 1;
-            let end = self.to.address(self.at + last);
-            // SAFETY: the last address was just checked, the first lies that much before it.
-            let to = unsafe { end.sub(last) };
-            for lane in (0..ROWS).step_by(S::LANES) {
-                let mut columns = [[s.zero(); I]; 3];
-                for (j, column) in columns.iter_mut().enumerate() {
-                    // SAFETY: taps 0 to 8, each of `ROWS` floats.
-                    let tap =
-                        |i: usize| unsafe {
-                            s.load(taps.as_ptr().add(
-                                (if self.filters.turned { 8 - 3 * i - j } else { 3 * i + j }) * ROWS + lane,
-                            ))
-                        };
-                    *column = T::filter(s, [tap(0), tap(1), tap(2)]);
-                }
-                let [left, middle, right] = columns;
+        let (depth, group) = (self.in_channels.len(), S::LANES / QUAD);
+        for row in (0..ROWS).step_by(QUAD) {
+            for step in (0..depth).step_by(group) {
+                let channels = (depth - step).min(group);
+                let last = (I * I - 1) * self.matrix + QUAD * channels;
+                let end = self.to.address(self.at + packed_place(row, step, depth) + last);
+                // SAFETY: that address was just checked, the first lies that much before it.
+                let to = unsafe { end.sub(last) };
+                let taps = self.taps(s, row, step, channels);
+                let left = T::filter(s, [taps[0], taps[3], taps[6]]);
+                let middle = T::filter(s, [taps[1], taps[4], taps[7]]);
+                let right = T::filter(s, [taps[2], taps[5], taps[8]]);
                 for (i, &first) in left.iter().enumerate() {
                     let row = T::filter(s, [first, middle[i], right[i]]);
                     for (j, v) in row.into_iter().enumerate() {
-                        let at = (i * I + j) * self.matrix + packed_place(lane, step, depth);
-                        // SAFETY: `i * I + j < I * I`, and `lane + LANES <= ROWS`.
-                        unsafe { s.store_quads(to.add(at), packed_place(4, 0, depth), v) };
+                        // SAFETY: matrix `i * I + j < I * I`, see above.
+                        unsafe { store(s, to.add((i * I + j) * self.matrix), v, QUAD * channels) };
                     }
                 }
             }
@@ -65,28 +58,51 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for WeightTransf
 }
 
 impl<T, const I: usize, const O: usize> WeightTransform<'_, T, I, O> {
-    /// Brings the nine weights of up to [`ROWS`] kernels to `[position][kernel]`.
+    /// The nine weights of four kernels from `row` on, for some input channels from `step` on; missing kernels are zero.
     #[inline(always)]
-    fn gather<S: Simd>(&self, s: S, channel: usize, out_channels: usize, taps: &mut [f32; 16 * ROWS]) {
-        let stride = self.filters.out_stride();
-        let from = &self.filters.data[self.channel * stride + channel * self.filters.in_stride()..];
-        if out_channels == ROWS && from.len() >= (ROWS - 1) * stride + 16 {
-            for lane in (0..ROWS).step_by(S::LANES) {
-                for position in (0..9).step_by(S::LANES) {
-                    // SAFETY: sixteen floats of each of `ROWS` kernels are readable, as just seen; `taps` has room for as many.
-                    unsafe {
-                        let from = from.as_ptr().add(lane * stride + position);
-                        s.transpose(from, stride, taps.as_mut_ptr().add(position * ROWS + lane), ROWS);
-                    }
-                }
+    fn taps<S: Simd>(&self, s: S, row: usize, step: usize, channels: usize) -> [S::V; 9] {
+        let filters = self.filters;
+        let (out_stride, in_stride) = (filters.out_stride(), filters.in_stride());
+        let kernels = filters.out_channels.saturating_sub(self.channel + row).min(QUAD);
+        let first = (self.channel + row) * out_stride + (self.in_channels.start + step) * in_stride;
+        let from = filters.data.get(first..).unwrap_or_default();
+        let whole = kernels == QUAD && channels == S::LANES / QUAD;
+        let [a, b, c] = if whole && from.len() >= 3 * out_stride + (channels - 1) * in_stride + 12 {
+            let from = from.as_ptr();
+            for (kernel, channel) in (0..QUAD).flat_map(|k| (AHEAD..AHEAD + channels).map(move |c| (k, c))) {
+                s.prefetch(from.wrapping_add(kernel * out_stride + channel * in_stride));
             }
+            // SAFETY: twelve floats of each of the kernels are readable, as just seen.
+            unsafe { load_twelve(s, from, out_stride, in_stride) }
         } else {
-            for kernel in 0..ROWS {
-                for position in 0..9 {
-                    let weight = if kernel < out_channels { from[kernel * stride + position] } else { 0.0 };
-                    taps[position * ROWS + kernel] = weight;
-                }
+            let mut padded = [0.0; 12 * 16];
+            for (kernel, channel) in (0..kernels).flat_map(|k| (0..channels).map(move |c| (k, c))) {
+                let weights = &from[kernel * out_stride + channel * in_stride..][..9];
+                padded[12 * (QUAD * channel + kernel)..][..9].copy_from_slice(weights);
             }
+            // SAFETY: `padded` holds twelve floats of as many kernels as the widest vector.
+            unsafe { load_twelve(s, padded.as_ptr(), 12, 12 * QUAD) }
+        };
+        if filters.turned {
+            [c[0], b[3], b[2], b[1], b[0], a[3], a[2], a[1], a[0]]
+        } else {
+            [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0]]
         }
+    }
+}
+
+/// Twelve floats of each of a vector's kernels, the first of each in one vector and so on.
+///
+/// # Safety
+/// They are readable.
+#[inline(always)]
+unsafe fn load_twelve<S: Simd>(s: S, from: *const f32, row: usize, group: usize) -> [[S::V; 4]; 3] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        [
+            s.load_quads(from, row, group),
+            s.load_quads(from.add(4), row, group),
+            s.load_quads(from.add(8), row, group),
+        ]
     }
 }
