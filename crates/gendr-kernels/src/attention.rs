@@ -11,21 +11,22 @@ mod softmax;
 mod tests;
 
 use crate::{
-    gemm::{Block, DEPTH, LeftLayout},
+    gemm::{Block, DEPTH, LeftLayout, QUAD, ROWS, View, left_len, pack_left, packed_place},
+    matmul::pack_right,
     scratch::{SharedMut, with_scratch},
     simd::Level,
 };
 pub use backward::attention_backward;
-use packed::Packed;
 use rayon::prelude::*;
-use softmax::{Finish, SoftmaxBlock};
+use softmax::{Finish, SoftmaxPanel};
+use std::ops::Range;
 
-/// Queries that one job holds.
-const QUERIES: usize = 64;
-/// Keys that go by at once: whole panels at every level.
-const KEYS: usize = 192;
-/// Floats from one row of a block of scores to the next: powers of two would fall on each other in the cache where columns are read.
-const ROW: usize = KEYS + 16;
+/// Queries that one job holds: whole panels at every level.
+const QUERIES: usize = 96;
+/// Floats of keys (and of values) that go by at once, to stay in the second-level cache ...
+const KEY_FLOATS: usize = 48 << 10;
+/// ... and keys, at most.
+const MOST_KEYS: usize = 192;
 
 /// Multi-head attention, softmax(q k^T / sqrt(head_size)) v.
 ///
@@ -70,6 +71,11 @@ impl AttentionShape {
         self.heads * self.head_size
     }
 
+    /// Where head `head` (through all sequences) of token `token` begins, among `tokens` tokens a sequence.
+    fn at(&self, head: usize, tokens: usize, token: usize) -> usize {
+        (head / self.heads * tokens + token) * self.width() + head % self.heads * self.head_size
+    }
+
     fn scale(&self) -> f32 {
         1.0 / (self.head_size as f32).sqrt()
     }
@@ -103,22 +109,12 @@ pub fn attention(
     let logarithm_len = logarithms.as_ref().map(|logarithms| logarithms.len());
     shape.check(&[query.len(), output.len()], &[key.len(), value.len()], logarithm_len);
     let level = Level::current();
-    let (across, along) = (Packed::across(level, shape, shape.keys), Packed::along(level, shape, shape.keys));
     let output = SharedMut::new(output);
     let logarithms = logarithms.map(SharedMut::new);
-    with_scratch(across.len() + along.len(), |scratch| {
-        let (keys, values) = scratch.split_at_mut(across.len());
-        across.pack(key, keys);
-        along.pack(value, values);
-        let forward = Forward {
-            level,
-            shape,
-            query,
-            keys: (across, keys),
-            values: (along, values),
-            output,
-            logarithms,
-        };
+    let head_len = left_len(shape.head_size, shape.keys);
+    with_scratch(shape.batch * shape.heads * head_len, |values| {
+        pack_values(shape, value, values);
+        let forward = Forward { level, shape, query, key, values, output, logarithms };
         let blocks = shape.queries.div_ceil(QUERIES);
         (0..shape.batch * shape.heads * blocks).into_par_iter().for_each(|job| {
             forward.block(job / blocks, job % blocks * QUERIES);
@@ -126,14 +122,29 @@ pub fn attention(
     });
 }
 
+/// Packs the values of each head as a left matrix, a row a float of the head and a step a key.
+fn pack_values(shape: &AttentionShape, value: &[f32], packed: &mut [f32]) {
+    let panels = shape.head_size.div_ceil(ROWS);
+    packed.par_chunks_exact_mut(ROWS * shape.keys).enumerate().for_each(|(index, panel)| {
+        let (head, row) = (index / panels, index % panels * ROWS);
+        let view = View {
+            data: &value[shape.at(head, shape.keys, 0)..],
+            row_stride: 1,
+            column_stride: shape.width(),
+        };
+        pack_left(view, row, shape.head_size - row, shape.keys, panel);
+    });
+}
+
+/// Scores and results lie crosswise, a column a query: the exponentials of one panel of queries are the packed right matrix of the
+/// product with the values, and no sum runs along a vector.
 struct Forward<'a> {
     level: Level,
     shape: &'a AttentionShape,
     query: &'a [f32],
-    /// Keys as columns.
-    keys: (Packed<'a>, &'a [f32]),
-    /// Values as rows.
-    values: (Packed<'a>, &'a [f32]),
+    key: &'a [f32],
+    /// Packed by [`pack_values`].
+    values: &'a [f32],
     output: SharedMut<'a>,
     logarithms: Option<SharedMut<'a>>,
 }
@@ -142,69 +153,117 @@ impl Forward<'_> {
     /// One block of queries of one head of one sequence, from query `first` on.
     fn block(&self, head: usize, first: usize) {
         let shape = self.shape;
-        let rows = (shape.queries - first).min(QUERIES);
+        let queries = (shape.queries - first).min(QUERIES);
         let (size, width) = (shape.head_size, shape.width());
-        let at = (head / shape.heads * shape.queries + first) * width + head % shape.heads * size;
-        let (keys, values) = (self.keys.0.head(self.keys.1, head), self.values.0.head(self.values.1, head));
-        with_scratch(rows * (ROW + size + 2), |scratch| {
-            let (scores, scratch) = scratch.split_at_mut(rows * ROW);
-            let (result, scratch) = scratch.split_at_mut(rows * size);
-            let (greatest, sums) = scratch.split_at_mut(rows);
-            greatest.fill(f32::NEG_INFINITY);
-            sums.fill(0.0);
-            for key in (0..shape.keys).step_by(KEYS) {
-                let count = (shape.keys - key).min(KEYS);
-                for step in (0..size).step_by(DEPTH) {
-                    self.level.run(Block {
-                        rows,
-                        columns: count,
-                        depth: (size - step).min(DEPTH),
-                        left: self.query[at + step..].as_ptr(),
-                        left_layout: LeftLayout::Plain { row: width, step: 1 },
-                        right: keys[key * size..].as_ptr(),
-                        right_depth: size,
-                        right_from: step,
-                        out: scores.as_mut_ptr(),
-                        out_stride: ROW,
-                        accumulate: step > 0,
+        let (at, lanes, panel) =
+            (shape.at(head, shape.queries, first), self.level.lanes(), self.level.panel());
+        let columns = queries.next_multiple_of(lanes);
+        let panels = || (0..columns).step_by(panel).map(|column| (column, (columns - column).min(panel)));
+        let most = (KEY_FLOATS / size).clamp(1, MOST_KEYS).next_multiple_of(QUAD).min(shape.keys);
+        with_scratch(columns * (2 * size + most + 2), |scratch| {
+            let (packed, scratch) = scratch.split_at_mut(columns * size);
+            let (result, scratch) = scratch.split_at_mut(columns * size);
+            let (scores, scratch) = scratch.split_at_mut(columns * most);
+            let (greatest, sums) = scratch.split_at_mut(columns);
+            let view = View { data: &self.query[at..], row_stride: 1, column_stride: width };
+            pack_right(self.level, view, 0..queries, size, packed);
+            for key in (0..shape.keys).step_by(most) {
+                let keys = key..(key + most).min(shape.keys);
+                for (column, width) in panels() {
+                    self.scores(
+                        head,
+                        keys.clone(),
+                        &packed[column * size..],
+                        width,
+                        &mut scores[column * most..],
+                    );
+                    self.level.run(SoftmaxPanel {
+                        scores: &mut scores[column * most..][..width * keys.len()],
+                        width,
+                        scale: shape.scale(),
+                        greatest: &mut greatest[column..][..width],
+                        sums: &mut sums[column..][..width],
+                        result: &mut result[column * size..][..width * size],
+                        first: key == 0,
                     });
                 }
-                self.level.run(SoftmaxBlock {
-                    scores,
-                    count,
-                    scale: shape.scale(),
-                    greatest,
-                    sums,
-                    result,
-                    size,
-                    first: key == 0,
-                });
-                self.level.run(Block {
-                    rows,
-                    columns: size,
-                    depth: count,
-                    left: scores.as_ptr(),
-                    left_layout: LeftLayout::Plain { row: ROW, step: 1 },
-                    right: values.as_ptr(),
-                    right_depth: shape.keys,
-                    right_from: key,
-                    out: result.as_mut_ptr(),
-                    out_stride: size,
-                    accumulate: key > 0,
-                });
+                for (column, width) in panels() {
+                    self.add_values(
+                        head,
+                        keys.clone(),
+                        &scores[column * most..],
+                        width,
+                        &mut result[column * size..],
+                    );
+                }
             }
-            for row in 0..rows {
-                // SAFETY: this job alone writes these queries of this head.
-                let to = unsafe { self.output.part(at + row * width, size) };
-                self.level.run(Finish { from: &result[row * size..][..size], sum: sums[row], to });
+            for (column, width) in panels() {
+                let count = (queries - column).min(width);
+                let at = at + column * shape.width();
+                self.output.address(at + (count - 1) * shape.width() + size);
+                self.level.run(Finish {
+                    result: &mut result[column * size..][..width * size],
+                    width,
+                    sums: &sums[column..][..width],
+                    queries: count,
+                    out: self.output.address(at),
+                    out_stride: shape.width(),
+                });
             }
             if let Some(logarithms) = self.logarithms {
-                // SAFETY: as above.
-                let to = unsafe { logarithms.part(head * shape.queries + first, rows) };
+                // SAFETY: this job alone writes these queries of this head.
+                let to = unsafe { logarithms.part(head * shape.queries + first, queries) };
                 for ((to, greatest), sum) in to.iter_mut().zip(greatest).zip(sums) {
                     *to = *greatest + sum.ln();
                 }
             }
+        });
+    }
+
+    /// Products of some keys with one packed panel of queries, a row a key.
+    fn scores(&self, head: usize, keys: Range<usize>, queries: &[f32], columns: usize, out: &mut [f32]) {
+        let size = self.shape.head_size;
+        let from = self.shape.at(head, self.shape.keys, keys.start);
+        for step in (0..size).step_by(DEPTH) {
+            self.level.run(Block {
+                rows: keys.len(),
+                columns,
+                depth: (size - step).min(DEPTH),
+                left: self.key[from + step..].as_ptr(),
+                left_layout: LeftLayout::Plain { row: self.shape.width(), step: 1 },
+                right: queries.as_ptr(),
+                right_depth: size,
+                right_from: step,
+                out: out.as_mut_ptr(),
+                out_stride: columns,
+                accumulate: step > 0,
+            });
+        }
+    }
+
+    /// Adds the values of some keys, by the exponentials of one panel of queries, to `result`, a row a float of the head.
+    fn add_values(
+        &self,
+        head: usize,
+        keys: Range<usize>,
+        exponentials: &[f32],
+        columns: usize,
+        result: &mut [f32],
+    ) {
+        let shape = self.shape;
+        let left = head * left_len(shape.head_size, shape.keys) + packed_place(0, keys.start, shape.keys);
+        self.level.run(Block {
+            rows: shape.head_size,
+            columns,
+            depth: keys.len(),
+            left: self.values[left..].as_ptr(),
+            left_layout: LeftLayout::Packed(shape.keys),
+            right: exponentials.as_ptr(),
+            right_depth: keys.len(),
+            right_from: 0,
+            out: result.as_mut_ptr(),
+            out_stride: columns,
+            accumulate: keys.start > 0,
         });
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     math::sigmoid,
     moments::{Moments, MomentsOf},
     scratch::SharedMut,
-    simd::{Kernel, Level, Simd, UNCACHED, each_vector, load, store, store_large},
+    simd::{Kernel, Level, Simd, each_vector, load, store},
 };
 use rayon::prelude::*;
 
@@ -183,7 +183,6 @@ impl Kernel for Forward<'_> {
             (moments.mean as f32, moments.rate(self.shape.epsilon) as f32)
         });
         let pixels = self.shape.pixels;
-        let uncached = self.shape.len() >= UNCACHED;
         for (channel, y) in self.y.chunks_exact_mut(pixels).enumerate() {
             let x = &self.x[channel * pixels..][..pixels];
             let scale = self.weight[channel] * rate;
@@ -193,11 +192,10 @@ impl Kernel for Forward<'_> {
                 unsafe {
                     let z = s.mul_add(load(s, x.as_ptr().add(at), count), scale, shift);
                     let v = if self.shape.silu { s.mul(z, sigmoid(s, z)) } else { z };
-                    store_large(s, y.as_mut_ptr().add(at), v, count, uncached);
+                    store(s, y.as_mut_ptr().add(at), v, count);
                 }
             });
         }
-        s.fence();
     }
 }
 

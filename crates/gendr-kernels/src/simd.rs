@@ -249,8 +249,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn power_of_two(self, v: Self::V) -> Self::V;
     /// The sum of the lanes.
     fn sum(self, v: Self::V) -> f32;
-    /// The greatest lane.
-    fn maximum(self, v: Self::V) -> f32;
 
     /// Takes `4 * LANES` consecutive floats apart by their index modulo 4.
     fn deinterleave4(self, v: [Self::V; 4]) -> [Self::V; 4];

@@ -4,7 +4,7 @@
 //! their gradient, one by keys for the gradients of keys and values, give every sum one owner; both ways add in the same order, to
 //! the same bits.
 
-use super::{AttentionShape, KEYS, ROW, packed::Packed, softmax::ScoreGradients};
+use super::{AttentionShape, packed::Packed, softmax::ScoreGradients};
 use crate::{
     gemm::{Block, LeftLayout},
     scratch::{SharedMut, with_scratch},
@@ -12,6 +12,11 @@ use crate::{
 };
 use rayon::prelude::*;
 use std::ops::Range;
+
+/// Keys (and queries) of a block of scores: whole panels at every level.
+const KEYS: usize = 192;
+/// Floats from one row of a block of scores to the next: powers of two would fall on each other in the cache where columns are read.
+pub(super) const ROW: usize = KEYS + 16;
 
 /// Rows of a block of scores as rows of a left matrix ...
 const ALONG: LeftLayout = LeftLayout::Plain { row: ROW, step: 1 };
@@ -65,8 +70,7 @@ pub fn attention_backward(
     with_scratch(shape.logarithm_len(), |sums| {
         sums.par_chunks_mut(shape.queries.max(1)).enumerate().for_each(|(head, sums)| {
             for (token, sum) in sums.iter_mut().enumerate() {
-                let at = (head / shape.heads * shape.queries + token) * shape.width()
-                    + head % shape.heads * shape.head_size;
+                let at = shape.at(head, shape.queries, token);
                 let pairs = output[at..at + shape.head_size].iter().zip(&gradient[at..]);
                 *sum = pairs.map(|(y, g)| y * g).sum();
             }
@@ -95,12 +99,6 @@ struct Wanted<'a> {
 }
 
 impl Known<'_> {
-    /// Where head `head` (through all sequences) of token `token` begins, among `tokens` tokens a sequence.
-    fn at(&self, head: usize, tokens: usize, token: usize) -> usize {
-        let shape = self.shape;
-        (head / shape.heads * tokens + token) * shape.width() + head % shape.heads * shape.head_size
-    }
-
     fn run(&self, query: SharedMut<'_>, key: SharedMut<'_>, value: SharedMut<'_>) {
         let shape = self.shape;
         let across = Packed::across(self.level, shape, shape.keys);
@@ -154,7 +152,7 @@ impl Known<'_> {
             let (scores, gradients) = scratch.split_at_mut(KEYS * ROW);
             for query in queries.clone().step_by(KEYS) {
                 let rows = (queries.end - query).min(KEYS);
-                let at = self.at(head, shape.queries, query);
+                let at = shape.at(head, shape.queries, query);
                 let token = head * shape.queries + query;
                 for key in keys.clone().step_by(KEYS) {
                     let count = (keys.end - key).min(KEYS);
@@ -180,7 +178,7 @@ impl Known<'_> {
                         self.add(rows, (gradients, ALONG), right, (key, count), out.address(at));
                     }
                     if let Some([of_key, of_value]) = wanted.key_and_value {
-                        let (at, steps) = (self.at(head, shape.keys, key), (query, rows));
+                        let (at, steps) = (shape.at(head, shape.keys, key), (query, rows));
                         let right = (of_head(operands.query_rows), shape.queries);
                         self.add(count, (gradients, ACROSS), right, steps, of_key.address(at));
                         let right = (of_head(operands.gradient_rows), shape.queries);

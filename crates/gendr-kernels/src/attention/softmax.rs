@@ -1,88 +1,89 @@
 //! What happens to a block of scores between the two products.
 
-use super::{KEYS, ROW};
+use super::backward::ROW;
 use crate::{
     math::exp,
     simd::{Kernel, Simd, load, store},
 };
 
-/// Turns scores into exponentials against the greatest score so far, and brings sums and results to it.
-pub(super) struct SoftmaxBlock<'a> {
-    /// Rows of [`ROW`] floats of which `count` are scores.
+/// Turns the scores of a panel of queries, a column a query, into exponentials against each column's greatest score so far, and
+/// brings sums and results to it.
+pub(super) struct SoftmaxPanel<'a> {
+    /// Rows of `width` floats, whole vectors.
     pub(super) scores: &'a mut [f32],
-    pub(super) count: usize,
+    pub(super) width: usize,
     /// The scores' factor.
     pub(super) scale: f32,
-    /// The greatest scaled score and the sum of exponentials of each row.
+    /// The greatest scaled score and the sum of exponentials of each column.
     pub(super) greatest: &'a mut [f32],
     pub(super) sums: &'a mut [f32],
-    /// Rows of `size` floats; not yet set in the first block.
+    /// Rows of `width` floats; not yet set in the first block.
     pub(super) result: &'a mut [f32],
-    pub(super) size: usize,
     pub(super) first: bool,
 }
 
-impl Kernel for SoftmaxBlock<'_> {
+impl Kernel for SoftmaxPanel<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let padded = self.count.next_multiple_of(S::LANES);
-        assert!(padded <= KEYS);
-        for (row, scores) in self.scores.chunks_exact_mut(ROW).enumerate() {
-            // Lanes past the last score count as nothing.
-            scores[self.count..padded].fill(-1e30);
-            let scores = scores.as_mut_ptr();
-            let mut top = s.splat(f32::NEG_INFINITY);
-            for at in (0..padded).step_by(S::LANES) {
-                // SAFETY: `padded <= KEYS` floats a row.
-                top = s.max(top, unsafe { s.load(scores.add(at)) });
-            }
-            let before = self.greatest[row];
-            let greatest = before.max(s.maximum(top) * self.scale);
-            let (scale, shift) = (s.splat(self.scale), s.splat(-greatest));
-            let mut sum = s.zero();
-            for at in (0..padded).step_by(S::LANES) {
-                // SAFETY: as above.
-                unsafe {
-                    let v = exp(s, s.mul_add(s.load(scores.add(at)), scale, shift));
-                    s.store(scores.add(at), v);
+        let width = self.width;
+        assert!(width.is_multiple_of(S::LANES) && self.scores.len().is_multiple_of(width));
+        assert!(self.greatest.len() == width && self.sums.len() == width);
+        assert!(self.result.len().is_multiple_of(width));
+        let scale = s.splat(self.scale);
+        for lane in (0..width).step_by(S::LANES) {
+            // SAFETY: whole vectors of rows of `width` floats, as just seen.
+            unsafe {
+                let column = |rows: &mut [f32], row: usize| rows.as_mut_ptr().add(row * width + lane);
+                let rows = self.scores.len() / width;
+                let mut tops = [s.splat(f32::NEG_INFINITY); 4];
+                for row in (0..rows / 4 * 4).step_by(4) {
+                    for (i, top) in tops.iter_mut().enumerate() {
+                        *top = s.max(*top, s.load(column(self.scores, row + i)));
+                    }
+                }
+                for row in rows / 4 * 4..rows {
+                    tops[0] = s.max(tops[0], s.load(column(self.scores, row)));
+                }
+                let top = s.max(s.max(tops[0], tops[1]), s.max(tops[2], tops[3]));
+                let (greatest, sums) = (column(self.greatest, 0), column(self.sums, 0));
+                let mut now = s.mul(top, scale);
+                if !self.first {
+                    let before = s.load(greatest);
+                    now = s.max(now, before);
+                    let factor = exp(s, s.sub(before, now));
+                    s.store(sums, s.mul(s.load(sums), factor));
+                    for row in 0..self.result.len() / width {
+                        let to = column(self.result, row);
+                        s.store(to, s.mul(s.load(to), factor));
+                    }
+                }
+                s.store(greatest, now);
+                let (mut sum, shift) = (s.zero(), s.sub(s.zero(), now));
+                for row in 0..rows {
+                    let to = column(self.scores, row);
+                    let v = exp(s, s.mul_add(s.load(to), scale, shift));
+                    s.store(to, v);
                     sum = s.add(sum, v);
                 }
-            }
-            let sum = s.sum(sum);
-            self.greatest[row] = greatest;
-            if self.first {
-                self.sums[row] = sum;
-                continue;
-            }
-            let factor = (before - greatest).exp();
-            self.sums[row] = self.sums[row] * factor + sum;
-            if factor != 1.0 {
-                scale_row(s, &mut self.result[row * self.size..][..self.size], factor);
+                s.store(sums, if self.first { sum } else { s.add(s.load(sums), sum) });
             }
         }
     }
 }
 
-#[inline(always)]
-fn scale_row<S: Simd>(s: S, row: &mut [f32], factor: f32) {
-    let factor = s.splat(factor);
-    for at in (0..row.len()).step_by(S::LANES) {
-        let count = (row.len() - at).min(S::LANES);
-        // SAFETY: `count` floats from `at` on lie inside the row.
-        unsafe {
-            let to = row.as_mut_ptr().add(at);
-            store(s, to, s.mul(load(s, to, count), factor), count);
-        }
-    }
-}
-
-/// `to = from / sum`.
+/// Divides each column by its sum and writes it as a row.
 pub(super) struct Finish<'a> {
-    pub(super) from: &'a [f32],
-    pub(super) sum: f32,
-    pub(super) to: &'a mut [f32],
+    /// Rows of `width` floats, whole vectors.
+    pub(super) result: &'a mut [f32],
+    pub(super) width: usize,
+    pub(super) sums: &'a [f32],
+    /// Columns that are wanted.
+    pub(super) queries: usize,
+    /// As many rows as that, `out_stride` floats apart, each as long as `result` has rows; written by this thread alone.
+    pub(super) out: *mut f32,
+    pub(super) out_stride: usize,
 }
 
 impl Kernel for Finish<'_> {
@@ -90,8 +91,35 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        self.to.copy_from_slice(self.from);
-        scale_row(s, self.to, 1.0 / self.sum);
+        let Self { result, width, sums, queries, out, out_stride } = self;
+        assert!(width.is_multiple_of(S::LANES) && sums.len() == width && queries <= width);
+        let size = result.len() / width;
+        for row in result.chunks_exact_mut(width) {
+            for lane in (0..width).step_by(S::LANES) {
+                // SAFETY: whole vectors of rows of `width` floats, as just seen.
+                unsafe {
+                    let to = row.as_mut_ptr().add(lane);
+                    s.store(to, s.div(s.load(to), s.load(sums.as_ptr().add(lane))));
+                }
+            }
+        }
+        let whole_rows = size / S::LANES * S::LANES;
+        let whole_queries = queries / S::LANES * S::LANES;
+        // SAFETY: blocks inside `result` and, by this kernel's contract, inside `out`.
+        unsafe {
+            for row in (0..whole_rows).step_by(S::LANES) {
+                for query in (0..whole_queries).step_by(S::LANES) {
+                    let from = result.as_ptr().add(row * width + query);
+                    s.transpose(from, width, out.add(query * out_stride + row), out_stride);
+                }
+            }
+            for query in 0..queries {
+                let done = if query < whole_queries { whole_rows } else { 0 };
+                for row in done..size {
+                    *out.add(query * out_stride + row) = result[row * width + query];
+                }
+            }
+        }
     }
 }
 

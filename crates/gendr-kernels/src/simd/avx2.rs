@@ -179,15 +179,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn maximum(self, v: __m256) -> f32 {
-        unsafe {
-            let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-            let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
-            _mm_cvtss_f32(_mm_max_ss(v, _mm_shuffle_ps::<1>(v, v)))
-        }
-    }
-
-    #[inline(always)]
     fn deinterleave4(self, v: [__m256; 4]) -> [__m256; 4] {
         unsafe {
             // Even and odd 128-bit halves apart, then a 4x4 transposition inside each half.

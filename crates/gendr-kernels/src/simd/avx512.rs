@@ -178,11 +178,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn maximum(self, v: __m512) -> f32 {
-        unsafe { _mm512_reduce_max_ps(v) }
-    }
-
-    #[inline(always)]
     fn deinterleave4(self, v: [__m512; 4]) -> [__m512; 4] {
         unsafe {
             // Every fourth of 32 floats, twice: eight lanes are used of each pair of vectors.

@@ -125,11 +125,6 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn maximum(self, v: float32x4_t) -> f32 {
-        unsafe { vmaxvq_f32(v) }
-    }
-
-    #[inline(always)]
     fn deinterleave4(self, v: [float32x4_t; 4]) -> [float32x4_t; 4] {
         unsafe {
             let ab = vuzpq_f32(v[0], v[1]);

@@ -132,11 +132,6 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn maximum(self, v: V) -> f32 {
-        v[0].max(v[1]).max(v[2].max(v[3]))
-    }
-
-    #[inline(always)]
     fn deinterleave4(self, v: [V; 4]) -> [V; 4] {
         let column = |i: usize| [v[0][i], v[1][i], v[2][i], v[3][i]];
         [column(0), column(1), column(2), column(3)]
