@@ -16,6 +16,10 @@ use std::ops::Range;
 
 /// Output pixels that one job multiplies at once.
 pub(crate) const PIXELS: usize = 192;
+/// Jobs for all threads to finish about together.
+const JOBS: usize = 16;
+/// Floats of gathered pixels that several jobs share.
+const SHARED_PIXELS: usize = 4 << 20;
 
 /// One convolution.
 #[derive(Clone, Copy)]
@@ -46,74 +50,147 @@ impl Direct<'_> {
         let (height, width) = shape.output_size();
         let pixels = height * width;
         let blocks = pixels.div_ceil(PIXELS);
+        let count = shape.batch * blocks;
         // Few pixels: the output channels are shared out too.
-        let wanted = 16usize.div_ceil(shape.batch * blocks);
+        let wanted = JOBS.div_ceil(count);
         let rows = shape.out_channels.div_ceil(wanted).next_multiple_of(ROWS).max(4 * ROWS);
         let parts = shape.out_channels.div_ceil(rows);
-        (0..shape.batch * blocks * parts).into_par_iter().for_each(|job| {
-            let (image, block, part) = (job / (blocks * parts), job / parts % blocks, job % parts);
-            let pixels = block * PIXELS..((block + 1) * PIXELS).min(pixels);
-            let channels = part * rows..((part + 1) * rows).min(shape.out_channels);
-            self.multiply_block(packed, image, pixels, channels, output);
-        });
-    }
-
-    fn multiply_block(
-        &self,
-        packed: &[f32],
-        image: usize,
-        pixels: Range<usize>,
-        channels: Range<usize>,
-        output: SharedMut<'_>,
-    ) {
-        let shape = self.shape;
-        let (height, width) = shape.output_size();
-        let depth = shape.in_channels * shape.kernel * shape.kernel;
-        let columns = pixels.len();
-        let at = (image * shape.out_channels + channels.start) * height * width + pixels.start;
-        let out = output.address(at);
-        let last = at + (channels.len() - 1) * height * width + columns;
-        output.address(last);
-        let segments = segments(self.level.panel(), pixels, width);
-        with_scratch(right_len(self.level, columns, depth.min(DEPTH)), |right| {
-            for step in (0..depth).step_by(DEPTH) {
-                let steps = step..(step + DEPTH).min(depth);
-                self.level.run(GatherColumns {
-                    shape: &shape,
-                    picture: picture(&shape, self.input, image),
-                    segments: &segments,
-                    columns,
-                    steps: steps.clone(),
-                    to: right,
-                });
-                let (left, left_layout) = if packed.is_empty() {
-                    let rows = &self.filters.data[channels.start * depth + step..];
-                    (rows, LeftLayout::Plain { row: depth, step: 1 })
-                } else {
-                    let panels = &packed[packed_place(channels.start, step, depth)..];
-                    (panels, LeftLayout::Packed(depth))
-                };
-                self.level.run(Block {
-                    rows: channels.len(),
-                    columns,
-                    depth: steps.len(),
-                    left: left.as_ptr(),
-                    left_layout,
-                    right: right.as_ptr(),
-                    right_depth: steps.len(),
-                    right_from: 0,
-                    out,
-                    out_stride: height * width,
-                    accumulate: step > 0,
+        let job = |block: usize, part: usize| Job {
+            image: block / blocks,
+            pixels: block % blocks * PIXELS..((block % blocks + 1) * PIXELS).min(pixels),
+            channels: part * rows..((part + 1) * rows).min(shape.out_channels),
+        };
+        if parts == 1 {
+            return (0..count)
+                .into_par_iter()
+                .for_each(|block| self.gather_and_multiply(packed, &job(block, 0), output));
+        }
+        // Several jobs use the same pixels: those are gathered once.
+        let (depth, steps) = (self.depth(), self.steps());
+        let chunks = depth.div_ceil(steps);
+        let chunk_len = right_len(self.level, PIXELS, steps);
+        let together = (SHARED_PIXELS / (chunks * chunk_len)).clamp(1, count);
+        with_scratch(together * chunks * chunk_len, |gathered| {
+            for group in (0..count).step_by(together) {
+                let here = (count - group).min(together);
+                gathered.par_chunks_exact_mut(chunk_len).take(here * chunks).enumerate().for_each(
+                    |(index, to)| {
+                        let (block, step) = (group + index / chunks, index % chunks * steps);
+                        self.gather(&job(block, 0), step..(step + steps).min(depth), to);
+                    },
+                );
+                let gathered = &*gathered;
+                (0..here * parts).into_par_iter().for_each(|index| {
+                    let (block, part) = (index / parts, index % parts);
+                    let job = job(group + block, part);
+                    for (chunk, right) in
+                        gathered.chunks_exact(chunk_len).skip(block * chunks).take(chunks).enumerate()
+                    {
+                        let step = chunk * steps;
+                        self.add_product(packed, &job, step..(step + steps).min(depth), right, output);
+                    }
+                    self.finish(&job, output);
                 });
             }
         });
-        for (channel, at) in channels.zip((at..).step_by(height * width)) {
+    }
+
+    /// Weights of an output channel.
+    fn depth(&self) -> usize {
+        self.shape.in_channels * self.shape.kernel * self.shape.kernel
+    }
+
+    /// How many of them go by at once: whole rows of kernels.
+    fn steps(&self) -> usize {
+        (DEPTH / self.shape.kernel).max(1) * self.shape.kernel
+    }
+
+    /// One job, by the pixels it gathers itself.
+    fn gather_and_multiply(&self, packed: &[f32], job: &Job, output: SharedMut<'_>) {
+        let depth = self.depth();
+        with_scratch(right_len(self.level, job.pixels.len(), self.steps()), |right| {
+            for step in (0..depth).step_by(self.steps()) {
+                let steps = step..(step + self.steps()).min(depth);
+                self.gather(job, steps.clone(), right);
+                self.add_product(packed, job, steps, right, output);
+            }
+        });
+        self.finish(job, output);
+    }
+
+    /// Packs the pixels under some weights of a job's pixels.
+    fn gather(&self, job: &Job, steps: Range<usize>, to: &mut [f32]) {
+        let (shape, picture) = (&self.shape, picture(&self.shape, self.input, job.image));
+        let segments = segments(self.level.panel(), job.pixels.clone(), shape.out_width());
+        self.level.run(GatherColumns {
+            shape,
+            picture,
+            segments: &segments,
+            columns: job.pixels.len(),
+            steps,
+            to,
+        });
+    }
+
+    /// Adds the product of some weights with the pixels under them; the first replaces what was there.
+    fn add_product(
+        &self,
+        packed: &[f32],
+        job: &Job,
+        steps: Range<usize>,
+        right: &[f32],
+        output: SharedMut<'_>,
+    ) {
+        let depth = self.depth();
+        let (left, left_layout) = if packed.is_empty() {
+            let rows = &self.filters.data[job.channels.start * depth + steps.start..];
+            (rows, LeftLayout::Plain { row: depth, step: 1 })
+        } else {
+            let panels = &packed[packed_place(job.channels.start, steps.start, depth)..];
+            (panels, LeftLayout::Packed(depth))
+        };
+        let at = job.place(&self.shape);
+        let plane = self.shape.out_height() * self.shape.out_width();
+        output.address(at + (job.channels.len() - 1) * plane + job.pixels.len());
+        self.level.run(Block {
+            rows: job.channels.len(),
+            columns: job.pixels.len(),
+            depth: steps.len(),
+            left: left.as_ptr(),
+            left_layout,
+            right: right.as_ptr(),
+            right_depth: steps.len(),
+            right_from: 0,
+            out: output.address(at),
+            out_stride: plane,
+            accumulate: steps.start > 0,
+        });
+    }
+
+    fn finish(&self, job: &Job, output: SharedMut<'_>) {
+        let plane = self.shape.out_height() * self.shape.out_width();
+        for (channel, at) in job.channels.clone().zip((job.place(&self.shape)..).step_by(plane)) {
+            let columns = job.pixels.len();
             // SAFETY: this job alone writes these pixels of this channel.
             let row = unsafe { output.part(at, columns) };
             let (epilogue, residual) = (self.finish.epilogue(channel), self.finish.residual(at, columns));
             self.level.run(EpilogueRow { epilogue, residual, row });
         }
+    }
+}
+
+/// Some pixels, numbered row by row, of some output channels of one picture.
+struct Job {
+    image: usize,
+    pixels: Range<usize>,
+    channels: Range<usize>,
+}
+
+impl Job {
+    /// Where the first pixel of the first channel lies in the output.
+    fn place(&self, shape: &ConvShape) -> usize {
+        (self.image * shape.out_channels + self.channels.start) * shape.out_height() * shape.out_width()
+            + self.pixels.start
     }
 }
 
@@ -165,7 +242,7 @@ pub(crate) fn segments(panel: usize, pixels: Range<usize>, width: usize) -> Vec<
     segments
 }
 
-/// Packs the pixels under some weights (`steps`: by channel, row and column of the kernel) for some output pixels.
+/// Packs the pixels under some weights (`steps`: by channel, row and column of the kernel, whole rows) for some output pixels.
 pub(crate) struct GatherColumns<'a> {
     pub(crate) shape: &'a ConvShape,
     /// All channels of one picture.
@@ -189,30 +266,43 @@ impl Kernel for GatherColumns<'_> {
         assert!(self.to.len() >= padded * self.steps.len());
         let to = self.to.as_mut_ptr();
         let depth = self.steps.len();
-        for (row, step) in self.steps.enumerate() {
-            let (channel, i, j) = (step / (kernel * kernel), step / kernel % kernel, step % kernel);
+        // Channels lie too far apart for the processor to guess where the next ones are read.
+        let ahead = 8usize.div_ceil(kernel) * height * width;
+        for (row, step) in self.steps.enumerate().step_by(kernel) {
+            let (channel, i) = (step / (kernel * kernel), step / kernel % kernel);
             let plane = &self.picture[channel * height * width..][..height * width];
             for segment in self.segments {
                 let panel_width = (padded - segment.panel).min(panel);
                 let y = (segment.y * stride + i) as isize - padding.top as isize;
-                let x = (segment.x * stride + j) as isize - padding.left as isize;
                 let pixels = PaddedRow::of_input(plane, self.shape, y);
-                // SAFETY: the segment lies inside its panel, which lies inside `to`.
-                unsafe {
-                    let to = to.add(segment.panel * depth + row * panel_width + segment.lane);
-                    if stride == 1 {
-                        pixels.read(s, x, to, segment.len);
-                    } else {
-                        read_strided(pixels, x, stride, to, segment.len);
+                let x = (segment.x * stride) as isize - padding.left as isize;
+                if let Some(row) = pixels.pixels {
+                    let there = row.as_ptr().wrapping_offset(x).wrapping_add(ahead);
+                    for line in (0..segment.len * stride).step_by(16) {
+                        s.prefetch(there.wrapping_add(line));
+                    }
+                }
+                for j in 0..kernel {
+                    let x = x + j as isize;
+                    // SAFETY: the segment lies inside its panel, which lies inside `to`.
+                    unsafe {
+                        let to = to.add(segment.panel * depth + (row + j) * panel_width + segment.lane);
+                        if stride == 1 {
+                            pixels.read(s, x, to, segment.len);
+                        } else {
+                            read_strided(s, pixels, x, stride, to, segment.len);
+                        }
                     }
                 }
             }
             if padded > self.columns {
                 let first = self.columns / panel * panel;
-                // SAFETY: the rest of the last panel's row, inside `to`.
-                unsafe {
-                    let row = to.add(first * depth + row * (padded - first));
-                    clear(s, row.add(self.columns - first), padded - self.columns);
+                for row in row..row + kernel {
+                    // SAFETY: the rest of the last panel's row, inside `to`.
+                    unsafe {
+                        let row = to.add(first * depth + row * (padded - first));
+                        clear(s, row.add(self.columns - first), padded - self.columns);
+                    }
                 }
             }
         }
@@ -224,20 +314,34 @@ impl Kernel for GatherColumns<'_> {
 /// # Safety
 /// `len` floats are writable at `to`.
 #[inline(always)]
-pub(crate) unsafe fn read_strided(row: PaddedRow<'_>, x: isize, stride: usize, to: *mut f32, len: usize) {
+pub(crate) unsafe fn read_strided<S: Simd>(
+    s: S,
+    row: PaddedRow<'_>,
+    x: isize,
+    stride: usize,
+    to: *mut f32,
+    len: usize,
+) {
     let pixels = row.pixels.unwrap_or(&[]);
     // Those before and from `end` on lie outside.
     let before = (-x).max(0) as usize;
     let before = before.div_ceil(stride).min(len);
     let last = usize::try_from(pixels.len() as isize - x).unwrap_or(0);
     let end = last.div_ceil(stride).clamp(before, len);
-    // SAFETY: `to` holds `len` floats, and `x + at * stride` is a pixel for every `at` from `before` to `end`.
+    // SAFETY: `to` holds `len` floats, and `x + at * stride` is a pixel for every `at` from `before` to `end`; the pixel of the
+    // next `at` after a pair of vectors, which are twice as many floats, is one too.
     unsafe {
         for at in (0..before).chain(end..len) {
             *to.add(at) = 0.0;
         }
         let from = pixels.as_ptr().wrapping_offset(x);
-        for at in before..end {
+        let mut at = before;
+        while stride == 2 && at + S::LANES < end {
+            let here = from.wrapping_add(2 * at);
+            s.store(to.add(at), s.even(s.load(here), s.load(here.add(S::LANES))));
+            at += S::LANES;
+        }
+        for at in at..end {
             *to.add(at) = *from.wrapping_add(at * stride);
         }
     }

@@ -15,6 +15,9 @@ pub(crate) const QUAD: usize = 4;
 /// Rows multiplied at once where the registers suffice.
 const HALF: usize = 8;
 
+/// Rows whose left matrix stays in the second-level cache while all columns go by.
+const ROW_BLOCK: usize = 128;
+
 /// How deep one pass over packed panels goes, so that a right panel and a left one stay in the nearest cache.
 pub(crate) const DEPTH: usize = 256;
 
@@ -54,14 +57,17 @@ impl Block {
     #[inline(always)]
     pub(crate) unsafe fn multiply<S: Simd>(&self, s: S) {
         let panel = 3 * S::LANES;
-        for column in (0..self.columns).step_by(panel) {
+        let column_panels = self.columns.div_ceil(panel);
+        for job in 0..self.rows.div_ceil(ROW_BLOCK) * column_panels {
+            let (first, column) = (job / column_panels * ROW_BLOCK, job % column_panels * panel);
             let width = (self.columns - column).min(panel);
             let vectors = width.div_ceil(S::LANES);
             // SAFETY: the column panel lies inside the packed right matrix.
             let right =
                 unsafe { self.right.add(column * self.right_depth + self.right_from * vectors * S::LANES) };
-            for row in (0..self.rows).step_by(HALF) {
-                let rows = (self.rows - row).min(HALF);
+            let last = (first + ROW_BLOCK).min(self.rows);
+            for row in (first..last).step_by(HALF) {
+                let rows = (last - row).min(HALF);
                 // SAFETY: row and column lie inside the block.
                 unsafe {
                     let out = self.out.add(row * self.out_stride + column);

@@ -254,6 +254,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn deinterleave4(self, v: [Self::V; 4]) -> [Self::V; 4];
     /// The inverse of [`Self::deinterleave4`].
     fn interleave4(self, v: [Self::V; 4]) -> [Self::V; 4];
+    /// Every other lane of `a`, then of `b`, the first of each being the first.
+    fn even(self, a: Self::V, b: Self::V) -> Self::V;
     /// Moves every lane down by one; the last becomes `next`.
     fn shift_in(self, v: Self::V, next: f32) -> Self::V;
     /// Transposes a block of `LANES` rows of `LANES` floats.

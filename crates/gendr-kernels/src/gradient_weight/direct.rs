@@ -143,7 +143,7 @@ impl Kernel for GatherRows<'_> {
                     if stride == 1 {
                         pixels.read(s, x, to.as_mut_ptr(), len);
                     } else {
-                        read_strided(pixels, x, stride, to.as_mut_ptr(), len);
+                        read_strided(s, pixels, x, stride, to.as_mut_ptr(), len);
                     }
                 }
                 at += len;

@@ -221,6 +221,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn even(self, a: __m256, b: __m256) -> __m256 {
+        unsafe {
+            // Four lanes of each half at a time, then the halves' order.
+            let v = _mm256_shuffle_ps::<0x88>(a, b);
+            _mm256_castpd_ps(_mm256_permute4x64_pd::<0xD8>(_mm256_castps_pd(v)))
+        }
+    }
+
+    #[inline(always)]
     fn shift_in(self, v: __m256, next: f32) -> __m256 {
         unsafe {
             let down = _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0));

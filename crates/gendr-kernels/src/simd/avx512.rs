@@ -206,6 +206,14 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn even(self, a: __m512, b: __m512) -> __m512 {
+        unsafe {
+            let places = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            _mm512_permutex2var_ps(a, places, b)
+        }
+    }
+
+    #[inline(always)]
     fn shift_in(self, v: __m512, next: f32) -> __m512 {
         unsafe {
             let next = _mm512_castps_si512(_mm512_set1_ps(next));

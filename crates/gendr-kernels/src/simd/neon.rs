@@ -142,6 +142,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn even(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vuzp1q_f32(a, b) }
+    }
+
+    #[inline(always)]
     fn shift_in(self, v: float32x4_t, next: f32) -> float32x4_t {
         unsafe { vextq_f32::<1>(v, vdupq_n_f32(next)) }
     }

@@ -143,6 +143,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn even(self, a: V, b: V) -> V {
+        [a[0], a[2], b[0], b[2]]
+    }
+
+    #[inline(always)]
     fn shift_in(self, v: V, next: f32) -> V {
         [v[1], v[2], v[3], next]
     }

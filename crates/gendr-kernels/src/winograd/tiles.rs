@@ -96,6 +96,10 @@ impl<'a> PaddedRow<'a> {
     #[inline(always)]
     pub(crate) unsafe fn read<S: Simd>(self, s: S, x: isize, to: *mut f32, len: usize) {
         let pixels = self.pixels.unwrap_or(&[]);
+        if !self.enlarged && x >= 0 && x as usize + len <= pixels.len() {
+            // SAFETY: the columns were just seen to lie inside the row.
+            return unsafe { copy(s, pixels.as_ptr().add(x as usize), to, len) };
+        }
         let before = if pixels.is_empty() { len } else { (-x).clamp(0, len as isize) as usize };
         let end = (self.width as isize - x).clamp(before as isize, len as isize) as usize;
         // SAFETY: `before <= end <= len`, and the columns from x + before to x + end lie inside the row.
