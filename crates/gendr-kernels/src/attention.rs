@@ -113,7 +113,7 @@ pub fn attention(
     let logarithms = logarithms.map(SharedMut::new);
     let head_len = left_len(shape.head_size, shape.keys);
     with_scratch(shape.batch * shape.heads * head_len, |values| {
-        pack_values(shape, value, values);
+        pack_values(level, shape, value, values);
         let forward = Forward { level, shape, query, key, values, output, logarithms };
         let blocks = shape.queries.div_ceil(QUERIES);
         (0..shape.batch * shape.heads * blocks).into_par_iter().for_each(|job| {
@@ -123,7 +123,7 @@ pub fn attention(
 }
 
 /// Packs the values of each head as a left matrix, a row a float of the head and a step a key.
-fn pack_values(shape: &AttentionShape, value: &[f32], packed: &mut [f32]) {
+fn pack_values(level: Level, shape: &AttentionShape, value: &[f32], packed: &mut [f32]) {
     let panels = shape.head_size.div_ceil(ROWS);
     packed.par_chunks_exact_mut(ROWS * shape.keys).enumerate().for_each(|(index, panel)| {
         let (head, row) = (index / panels, index % panels * ROWS);
@@ -132,7 +132,7 @@ fn pack_values(shape: &AttentionShape, value: &[f32], packed: &mut [f32]) {
             row_stride: 1,
             column_stride: shape.width(),
         };
-        pack_left(view, row, shape.head_size - row, shape.keys, panel);
+        pack_left(level, view, row, shape.head_size - row, shape.keys, panel);
     });
 }
 

@@ -223,10 +223,18 @@ pub(crate) fn packed_place(row: usize, step: usize, depth: usize) -> usize {
 }
 
 /// Packs up to [`ROWS`] rows from `row` on into panels; missing rows become zero.
-pub(crate) fn pack_left(view: View<'_>, row: usize, rows: usize, depth: usize, panels: &mut [f32]) {
+pub(crate) fn pack_left(
+    level: Level,
+    view: View<'_>,
+    row: usize,
+    rows: usize,
+    depth: usize,
+    panels: &mut [f32],
+) {
     let rows = rows.min(ROWS);
     if view.row_stride == 1 && rows == ROWS {
-        return pack_crosswise(&view.data[row..], view.column_stride, depth, panels);
+        let (from, stride) = (&view.data[row..], view.column_stride);
+        return level.run(PackCrosswise { from, stride, depth, panels });
     }
     for (quad, panel) in panels.chunks_exact_mut(QUAD * depth).enumerate() {
         let (row, rows) = (row + quad * QUAD, rows.saturating_sub(quad * QUAD).min(QUAD));
@@ -251,13 +259,60 @@ pub(crate) fn pack_left(view: View<'_>, row: usize, rows: usize, depth: usize, p
 }
 
 /// [`pack_left`] where whole panels lie crosswise, `stride` floats from one step of the depth to the next.
-fn pack_crosswise(from: &[f32], stride: usize, depth: usize, panels: &mut [f32]) {
-    let mut quads = panels.chunks_exact_mut(QUAD * depth).map(|panel| panel.as_chunks_mut::<QUAD>().0);
-    let mut panels: [_; ROWS / QUAD] = std::array::from_fn(|_| quads.next().unwrap_or_default());
-    for step in 0..depth {
-        let (rows, _) = from[step * stride..][..ROWS].as_chunks::<QUAD>();
-        for (panel, rows) in panels.iter_mut().zip(rows) {
-            panel[step] = *rows;
+struct PackCrosswise<'a> {
+    from: &'a [f32],
+    stride: usize,
+    depth: usize,
+    panels: &'a mut [f32],
+}
+
+impl Kernel for PackCrosswise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // Steps lie too far apart for the processor to guess the next ones.
+        const AHEAD: usize = 16;
+        let Self { from, stride, depth, panels } = self;
+        let (panels, _) = panels.as_chunks_mut::<QUAD>();
+        for step in 0..depth {
+            s.prefetch(from.as_ptr().wrapping_add((step + AHEAD) * stride));
+            let (rows, _) = from[step * stride..][..ROWS].as_chunks::<QUAD>();
+            for (panel, rows) in rows.iter().enumerate() {
+                panels[panel * depth + step] = *rows;
+            }
+        }
+    }
+}
+
+/// Packs a right matrix whose rows are whole in memory, row by row; missing columns up to a whole vector become zero.
+pub(crate) struct PackRightRows<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) column: usize,
+    pub(crate) columns: usize,
+    pub(crate) depth: usize,
+    pub(crate) panels: &'a mut [f32],
+}
+
+impl Kernel for PackRightRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { view, column, columns, depth, panels } = self;
+        assert!(panels.len() >= columns.next_multiple_of(S::LANES) * depth);
+        for step in 0..depth {
+            let row = &view.data[step * view.row_stride + column..][..columns];
+            for first in (0..columns).step_by(3 * S::LANES) {
+                let width = (columns - first).min(3 * S::LANES);
+                let padded = width.next_multiple_of(S::LANES);
+                // SAFETY: the columns lie inside the row, the step of the panel inside `panels`, see above.
+                unsafe {
+                    let to = panels.as_mut_ptr().add(first * depth + step * padded);
+                    copy(s, row.as_ptr().add(first), to, width);
+                    clear(s, to.add(width), padded - width);
+                }
+            }
         }
     }
 }
@@ -278,17 +333,6 @@ impl Kernel for PackRightPanel<'_> {
     fn run<S: Simd>(self, s: S) {
         let Self { view, column, columns, depth, panel } = self;
         let width = columns.next_multiple_of(S::LANES);
-        if view.column_stride == 1 {
-            for (step, to) in panel.chunks_exact_mut(width).enumerate().take(depth) {
-                let from = &view.data[step * view.row_stride + column..][..columns];
-                // SAFETY: the row of the panel and of the matrix were just cut to these lengths.
-                unsafe {
-                    copy(s, from.as_ptr(), to.as_mut_ptr(), columns);
-                    clear(s, to.as_mut_ptr().add(columns), width - columns);
-                }
-            }
-            return;
-        }
         let whole_columns = if view.row_stride == 1 { columns / S::LANES * S::LANES } else { 0 };
         let whole_depth = depth / S::LANES * S::LANES;
         for first in (0..whole_columns).step_by(S::LANES) {

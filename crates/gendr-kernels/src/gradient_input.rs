@@ -3,9 +3,8 @@
 use crate::{
     conv_shape::ConvShape,
     direct::PIXELS,
-    gemm::{
-        Block, DEPTH, LeftLayout, PackRightPanel, ROWS, View, left_len, pack_left, packed_place, right_len,
-    },
+    gemm::{Block, DEPTH, LeftLayout, ROWS, View, left_len, pack_left, packed_place, right_len},
+    matmul::pack_right,
     scratch::with_scratch,
     simd::Level,
 };
@@ -34,7 +33,14 @@ pub(crate) fn scatter(
             for (panel, to) in to.chunks_exact_mut(ROWS * shape.out_channels).enumerate() {
                 let rows = rows.saturating_sub(panel * ROWS);
                 if rows > 0 {
-                    pack_left(view, part * CHANNELS * area + panel * ROWS, rows, shape.out_channels, to);
+                    pack_left(
+                        level,
+                        view,
+                        part * CHANNELS * area + panel * ROWS,
+                        rows,
+                        shape.out_channels,
+                        to,
+                    );
                 }
             }
         });
@@ -71,14 +77,8 @@ impl Part<'_> {
             let (products, right) = scratch.split_at_mut(rows * PIXELS);
             for first in (0..pixels).step_by(PIXELS) {
                 let columns = (pixels - first).min(PIXELS);
-                let panel = self.level.panel();
-                for column in (0..columns).step_by(panel) {
-                    let view = View { data: gradient, row_stride: pixels, column_stride: 1 };
-                    let columns = (columns - column).min(panel);
-                    let panel =
-                        &mut right[column * depth..][..columns.next_multiple_of(self.level.lanes()) * depth];
-                    self.level.run(PackRightPanel { view, column: first + column, columns, depth, panel });
-                }
+                let view = View { data: gradient, row_stride: pixels, column_stride: 1 };
+                pack_right(self.level, view, first..first + columns, depth, right);
                 for step in (0..depth).step_by(DEPTH) {
                     self.level.run(Block {
                         rows,

@@ -2,7 +2,8 @@
 
 use crate::{
     gemm::{
-        Block, DEPTH, LeftLayout, PackRightPanel, ROWS, View, left_len, pack_left, packed_place, right_len,
+        Block, DEPTH, LeftLayout, PackRightPanel, PackRightRows, ROWS, View, left_len, pack_left,
+        packed_place, right_len,
     },
     math::gelu,
     scratch::{SharedMut, with_scratch},
@@ -11,6 +12,7 @@ use crate::{
 use rayon::prelude::*;
 use std::ops::Range;
 
+mod by_depth;
 #[cfg(test)]
 mod tests;
 
@@ -353,6 +355,10 @@ struct Product<'a> {
 
 impl Product<'_> {
     fn run(&self, output: &mut [f32]) {
+        let parts = by_depth::parts(self);
+        if parts > 1 {
+            return by_depth::run(self, parts, output);
+        }
         let jobs = self.jobs();
         let shared = SharedMut::new(output);
         self.with_packed(&jobs, |packed| {
@@ -389,11 +395,12 @@ impl Product<'_> {
         with_scratch(left_len + right_len, |packed| {
             let (left, right) = packed.split_at_mut(left_len);
             left.par_chunks_exact_mut(ROWS * self.depth).enumerate().for_each(|(panel, to)| {
-                pack_left(self.left, panel * ROWS, self.rows - panel * ROWS, self.depth, to);
+                pack_left(self.level, self.left, panel * ROWS, self.rows - panel * ROWS, self.depth, to);
             });
-            let panel = self.level.panel();
-            right.par_chunks_mut(panel * self.depth).enumerate().for_each(|(index, to)| {
-                let columns = index * panel..((index + 1) * panel).min(self.columns);
+            // Rows that are whole in memory are read some panels at a time.
+            let most = if self.right.column_stride == 1 { JOB_COLUMNS } else { self.level.panel() };
+            right.par_chunks_mut(most * self.depth).enumerate().for_each(|(index, to)| {
+                let columns = index * most..((index + 1) * most).min(self.columns);
                 pack_right(self.level, self.right, columns, self.depth, to);
             });
             work(Packed { left: &*left, right: &*right });
@@ -463,6 +470,10 @@ impl Product<'_> {
 
 /// Packs some columns of a right matrix of `depth` rows.
 pub(crate) fn pack_right(level: Level, view: View<'_>, columns: Range<usize>, depth: usize, to: &mut [f32]) {
+    if view.column_stride == 1 {
+        let (column, columns) = (columns.start, columns.len());
+        return level.run(PackRightRows { view, column, columns, depth, panels: to });
+    }
     let panel = level.panel();
     for column in (0..columns.len()).step_by(panel) {
         let width = (columns.len() - column).min(panel);

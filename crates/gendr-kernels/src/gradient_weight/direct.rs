@@ -3,7 +3,8 @@
 use super::WeightGradient;
 use crate::{
     direct::{PIXELS, picture, read_strided},
-    gemm::{Block, LeftLayout, PackRightPanel, View, right_len},
+    gemm::{Block, LeftLayout, View, right_len},
+    matmul::pack_right,
     scratch::{SharedMut, with_scratch},
     simd::{Kernel, Simd},
     winograd::PaddedRow,
@@ -100,13 +101,7 @@ impl WeightGradient<'_> {
         let picture = &self.output_gradient[image * self.shape.out_channels * pixels..]
             [..self.shape.out_channels * pixels];
         let view = View { data: &picture[first..], row_stride: 1, column_stride: pixels };
-        let panel = self.level.panel();
-        for column in (0..columns.len()).step_by(panel) {
-            let width = (columns.len() - column).min(panel);
-            let to = &mut right[column * depth..][..width.next_multiple_of(self.level.lanes()) * depth];
-            let column = columns.start + column;
-            self.level.run(PackRightPanel { view, column, columns: width, depth, panel: to });
-        }
+        pack_right(self.level, view, columns, depth, right);
     }
 }
 
