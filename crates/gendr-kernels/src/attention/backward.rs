@@ -13,8 +13,9 @@ use crate::{
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Keys (and queries) of a block of scores: whole panels at every level.
-const KEYS: usize = 192;
+/// Keys (and queries) of a block of scores: whole panels at every level. Two blocks stay in the second-level cache beside the tokens
+/// they are of.
+const KEYS: usize = 96;
 /// Floats from one row of a block of scores to the next: powers of two would fall on each other in the cache where columns are read.
 pub(super) const ROW: usize = KEYS + 16;
 
