@@ -165,6 +165,15 @@ proptest! {
 }
 
 #[test]
+fn jobs_that_share_gathered_pixels_agree_with_plain_sums() {
+    // Output channels enough for several jobs, weights of each enough for several passes.
+    let strided = ConvShape { stride: 2, ..ConvShape::same(2, 34, 140, 9, 29, 3) };
+    for shape in [strided, ConvShape::same(1, 300, 140, 5, 7, 1), ConvShape::same(1, 12, 70, 6, 5, 5)] {
+        check_forward(&shape, 1, 1e-5, 1e-4);
+    }
+}
+
+#[test]
 fn winograd_weight_gradient_agrees_with_plain_sums() {
     for shape in [ConvShape::same(2, 17, 50, 26, 33, 3), ConvShape::same(1, 32, 16, 40, 40, 3)] {
         let input = noise(1, shape.input_len());

@@ -114,6 +114,30 @@ proptest! {
 }
 
 #[test]
+fn long_sums_are_shared_out() {
+    // More terms than two parts have, more result rows than go by at once.
+    let shape = LinearShape { rows: 1501, in_features: 37, out_features: 140 };
+    let (x, gradient) = (noise(1, shape.rows * shape.in_features), noise(2, shape.rows * shape.out_features));
+    let product = MatmulShape {
+        left_transposed: true,
+        ..MatmulShape::new(shape.out_features, shape.in_features, shape.rows)
+    };
+    let want = reference(&product, &gradient, &x);
+    for level in Level::available() {
+        let run = |threads: usize| {
+            let mut got = vec![f32::NAN; want.len()];
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| level.force(|| linear_backward_weight(&shape, &x, &gradient, &mut got)));
+            got
+        };
+        let got = run(1);
+        let (rms, max) = errors(&got, &want, typical_sum(shape.rows as f64));
+        assert!(rms < 2e-6 && max < 2e-5, "{level:?}: {rms:e} {max:e}");
+        assert_eq!(got, run(5), "{level:?}");
+    }
+}
+
+#[test]
 fn an_empty_sum_is_zero() {
     let mut got = [1.0; 6];
     matmul(&MatmulShape::new(2, 3, 0), &[], &[], &mut got);
