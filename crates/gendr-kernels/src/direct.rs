@@ -33,10 +33,9 @@ pub(crate) struct Direct<'a> {
 
 impl Direct<'_> {
     pub(crate) fn run(&self, output: &mut [f32]) {
-        let shape = self.shape;
-        let depth = shape.in_channels * shape.kernel * shape.kernel;
+        let (out_channels, depth) = (self.shape.out_channels, self.depth());
         // Stored kernels are the rows of a left matrix as they are.
-        let packed_len = if self.filters.turned { left_len(shape.out_channels, depth) } else { 0 };
+        let packed_len = if self.filters.turned { left_len(out_channels, depth) } else { 0 };
         with_scratch(packed_len, |packed| {
             packed.par_chunks_exact_mut(ROWS * depth).enumerate().for_each(|(panel, to)| {
                 pack_filters(self.filters, panel * ROWS, to);
@@ -76,7 +75,8 @@ impl Direct<'_> {
                 gathered.par_chunks_exact_mut(chunk_len).take(here * chunks).enumerate().for_each(
                     |(index, to)| {
                         let (block, step) = (group + index / chunks, index % chunks * steps);
-                        self.gather(&job(block, 0), step..(step + steps).min(depth), to);
+                        let job = job(block, 0);
+                        self.gather(&job, &self.segments(&job), step..(step + steps).min(depth), to);
                     },
                 );
                 let gathered = &*gathered;
@@ -107,25 +107,28 @@ impl Direct<'_> {
 
     /// One job, by the pixels it gathers itself.
     fn gather_and_multiply(&self, packed: &[f32], job: &Job, output: SharedMut<'_>) {
-        let depth = self.depth();
+        let (depth, segments) = (self.depth(), self.segments(job));
         with_scratch(right_len(self.level, job.pixels.len(), self.steps()), |right| {
             for step in (0..depth).step_by(self.steps()) {
                 let steps = step..(step + self.steps()).min(depth);
-                self.gather(job, steps.clone(), right);
+                self.gather(job, &segments, steps.clone(), right);
                 self.add_product(packed, job, steps, right, output);
             }
         });
         self.finish(job, output);
     }
 
+    /// How a job's pixels lie in rows and panels.
+    fn segments(&self, job: &Job) -> Vec<Segment> {
+        segments(self.level.panel(), job.pixels.clone(), self.shape.out_width())
+    }
+
     /// Packs the pixels under some weights of a job's pixels.
-    fn gather(&self, job: &Job, steps: Range<usize>, to: &mut [f32]) {
-        let (shape, picture) = (&self.shape, picture(&self.shape, self.input, job.image));
-        let segments = segments(self.level.panel(), job.pixels.clone(), shape.out_width());
+    fn gather(&self, job: &Job, segments: &[Segment], steps: Range<usize>, to: &mut [f32]) {
         self.level.run(GatherColumns {
-            shape,
-            picture,
-            segments: &segments,
+            shape: &self.shape,
+            picture: picture(&self.shape, self.input, job.image),
+            segments,
             columns: job.pixels.len(),
             steps,
             to,

@@ -211,7 +211,19 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     ///
     /// # Safety
     /// Those floats are readable.
-    unsafe fn load_quads(self, from: *const f32, row: usize, group: usize) -> [Self::V; 4];
+    #[inline(always)]
+    unsafe fn load_quads(self, from: *const f32, row: usize, _group: usize) -> [Self::V; 4] {
+        const { assert!(Self::LANES == 4, "wider vectors hold several groups") }
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.deinterleave4([
+                self.load(from),
+                self.load(from.add(row)),
+                self.load(from.add(2 * row)),
+                self.load(from.add(3 * row)),
+            ])
+        }
+    }
     /// Reads the first `count` lanes, the others become zero.
     ///
     /// # Safety

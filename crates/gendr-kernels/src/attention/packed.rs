@@ -54,9 +54,8 @@ impl<'a> Packed<'a> {
         let (columns, depth) = self.columns_and_depth();
         to.par_chunks_exact_mut(self.head_len()).enumerate().for_each(|(head, to)| {
             let width = shape.width();
-            let first = head / shape.heads * self.tokens * width + head % shape.heads * shape.head_size;
             let (row_stride, column_stride) = if self.across { (1, width) } else { (width, 1) };
-            let view = View { data: &from[first..], row_stride, column_stride };
+            let view = View { data: &from[shape.at(head, self.tokens, 0)..], row_stride, column_stride };
             pack_right(self.level, view, 0..columns, depth, to);
         });
     }

@@ -24,6 +24,24 @@ fn lane_mask(count: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - count.min(8)).cast()) }
 }
 
+/// A 4x4 transposition inside each 128-bit half.
+#[inline(always)]
+fn transpose_parts([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+    // SAFETY: only reached from methods of the token, which proves AVX.
+    unsafe {
+        let ab_low = _mm256_unpacklo_ps(a, b);
+        let ab_high = _mm256_unpackhi_ps(a, b);
+        let cd_low = _mm256_unpacklo_ps(c, d);
+        let cd_high = _mm256_unpackhi_ps(c, d);
+        [
+            _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
+            _mm256_shuffle_ps::<0xEE>(ab_low, cd_low),
+            _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+            _mm256_shuffle_ps::<0xEE>(ab_high, cd_high),
+        ]
+    }
+}
+
 // SAFETY of every block below: the token `Avx2` proves that the instructions exist; pointers are as the trait's contract says.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx2 {
@@ -65,17 +83,7 @@ impl Simd for Avx2 {
                 let low = _mm256_castps128_ps256(_mm_loadu_ps(at));
                 _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(at.add(group)))
             };
-            let (a, b, c, d) = (pair(0), pair(1), pair(2), pair(3));
-            let ab_low = _mm256_unpacklo_ps(a, b);
-            let ab_high = _mm256_unpackhi_ps(a, b);
-            let cd_low = _mm256_unpacklo_ps(c, d);
-            let cd_high = _mm256_unpackhi_ps(c, d);
-            [
-                _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
-                _mm256_shuffle_ps::<0xEE>(ab_low, cd_low),
-                _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
-                _mm256_shuffle_ps::<0xEE>(ab_high, cd_high),
-            ]
+            transpose_parts([pair(0), pair(1), pair(2), pair(3)])
         }
     }
 
@@ -187,16 +195,7 @@ impl Simd for Avx2 {
             let c = _mm256_permute2f128_ps::<0x20>(v[1], v[3]);
             let d = _mm256_permute2f128_ps::<0x31>(v[1], v[3]);
             // Lanes of a, b, c, d are 16-byte groups (0, 4), (1, 5), (2, 6), (3, 7).
-            let ab_low = _mm256_unpacklo_ps(a, b);
-            let ab_high = _mm256_unpackhi_ps(a, b);
-            let cd_low = _mm256_unpacklo_ps(c, d);
-            let cd_high = _mm256_unpackhi_ps(c, d);
-            [
-                _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
-                _mm256_shuffle_ps::<0xEE>(ab_low, cd_low),
-                _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
-                _mm256_shuffle_ps::<0xEE>(ab_high, cd_high),
-            ]
+            transpose_parts([a, b, c, d])
         }
     }
 

@@ -31,18 +31,6 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn load_quads(self, from: *const f32, row: usize, _group: usize) -> [float32x4_t; 4] {
-        unsafe {
-            self.deinterleave4([
-                self.load(from),
-                self.load(from.add(row)),
-                self.load(from.add(2 * row)),
-                self.load(from.add(3 * row)),
-            ])
-        }
-    }
-
-    #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> float32x4_t {
         unsafe { vld1q_f32(Scalar.load_first(from, count).as_ptr()) }
     }

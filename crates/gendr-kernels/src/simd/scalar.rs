@@ -37,19 +37,6 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    unsafe fn load_quads(self, from: *const f32, row: usize, _group: usize) -> [V; 4] {
-        // SAFETY: the caller promises four rows of four floats.
-        unsafe {
-            self.deinterleave4([
-                self.load(from),
-                self.load(from.add(row)),
-                self.load(from.add(2 * row)),
-                self.load(from.add(3 * row)),
-            ])
-        }
-    }
-
-    #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> V {
         let mut v = [0.0; 4];
         // SAFETY: the caller promises `count <= 4` readable floats.
