@@ -145,7 +145,10 @@ impl Block {
             if R == QUAD && N == 3 && (PACKED || rows == R) {
                 let strides = [if PACKED { 1 } else { stride }, step];
                 let next = if PACKED { left.wrapping_add(QUAD * stride) } else { left };
-                s.multiply_quad(self.depth, left, strides, next, right, sums.as_flattened_mut());
+                let quad = s.multiply_quad(self.depth, left, strides, next, right);
+                for (sum, &value) in sums.as_flattened_mut().iter_mut().zip(quad.as_flattened()) {
+                    *sum = value;
+                }
             } else {
                 // Rows that a block lacks repeat its last one and are not stored.
                 let mut offsets = [0; R];
@@ -168,18 +171,13 @@ impl Block {
                     right = right.add(N * S::LANES);
                 }
             }
-            if rows == R && width == N * S::LANES {
-                for (r, sums) in sums.iter().enumerate() {
-                    for (n, &sum) in sums.iter().enumerate() {
-                        let to = out.add(r * self.out_stride + n * S::LANES);
-                        s.store(to, if self.accumulate { s.add(sum, s.load(to)) } else { sum });
-                    }
-                }
-            } else {
-                for (r, sums) in sums.iter().enumerate().take(rows) {
-                    for (n, &sum) in sums.iter().enumerate() {
-                        let to = out.add(r * self.out_stride + n * S::LANES);
-                        let count = (width - n * S::LANES).min(S::LANES);
+            // Indexes that the compiler knows keep the sums in registers.
+            let whole = rows == R && width == N * S::LANES;
+            for (r, sums) in sums.into_iter().enumerate() {
+                for (n, sum) in sums.into_iter().enumerate() {
+                    let to = out.wrapping_add(r * self.out_stride + n * S::LANES);
+                    let count = if whole { S::LANES } else { width.saturating_sub(n * S::LANES).min(S::LANES) };
+                    if whole || r < rows {
                         let sum = if self.accumulate { s.add(sum, load(s, to, count)) } else { sum };
                         store(s, to, sum, count);
                     }

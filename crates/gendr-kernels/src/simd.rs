@@ -287,12 +287,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         }
     }
 
-    /// Adds the product of four rows and three vectors of columns to `sums`, three vectors a row: the left float of a row and a
-    /// step of the depth lies `row * strides[0] + step * strides[1]` floats after `left`, the vectors of a step follow those of
-    /// the step before. On the way it asks for the left floats from `next` on, which may be any address.
+    /// The product of four rows and three vectors of columns: the left float of a row and a step of the depth lies
+    /// `row * strides[0] + step * strides[1]` floats after `left`, the vectors of a step follow those of the step before. On the way
+    /// it asks for the left floats from `next` on, which may be any address.
     ///
     /// # Safety
-    /// All those floats are readable, and `sums` has twelve vectors.
+    /// All those floats are readable.
     #[inline(always)]
     unsafe fn multiply_quad(
         self,
@@ -301,19 +301,20 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         strides: [usize; 2],
         next: *const f32,
         right: *const f32,
-        sums: &mut [Self::V],
-    ) {
+    ) -> [[Self::V; 3]; 4] {
+        let mut sums = [[self.zero(); 3]; 4];
         for step in 0..depth {
             self.prefetch(next.wrapping_add(step * strides[1]));
             // SAFETY: the caller's promise.
             let b: [Self::V; 3] =
                 std::array::from_fn(|n| unsafe { self.load(right.add((3 * step + n) * Self::LANES)) });
-            for (r, sums) in sums.chunks_exact_mut(3).enumerate() {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the caller's promise.
                 let a = self.splat(unsafe { *left.add(r * strides[0] + step * strides[1]) });
                 sums.iter_mut().zip(b).for_each(|(sum, b)| *sum = self.mul_add(a, b, *sum));
             }
         }
+        sums
     }
 
     /// Asks for the cache line at `at`, which may be any address.

@@ -244,17 +244,42 @@ impl Simd for Avx2 {
         strides: [usize; 2],
         next: *const f32,
         right: *const f32,
-        sums: &mut [__m256],
-    ) {
-        if let Some(sums) = sums.first_chunk_mut::<12>() {
-            unsafe { multiply_quad(depth, left, strides, next, right, sums) }
-        }
+    ) -> [[__m256; 3]; 4] {
+        unsafe { multiply_quad(depth, left, strides, next, right) }
     }
 
     #[inline(always)]
     fn prefetch(self, at: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
+}
+
+/// One step of the depth of [`multiply_quad`].
+macro_rules! quad_step {
+    ($at:literal) => {
+        concat!(
+            "vmovups ymm12, [{right} + ", $at, "]\n",
+            "vmovups ymm13, [{right} + ", $at, " + 32]\n",
+            "vmovups ymm14, [{right} + ", $at, " + 64]\n",
+            "vbroadcastss ymm15, [{left}]\n",
+            "vfmadd231ps ymm0, ymm15, ymm12\n",
+            "vfmadd231ps ymm1, ymm15, ymm13\n",
+            "vfmadd231ps ymm2, ymm15, ymm14\n",
+            "vbroadcastss ymm15, [{left} + {row}]\n",
+            "vfmadd231ps ymm3, ymm15, ymm12\n",
+            "vfmadd231ps ymm4, ymm15, ymm13\n",
+            "vfmadd231ps ymm5, ymm15, ymm14\n",
+            "vbroadcastss ymm15, [{left} + 2 * {row}]\n",
+            "vfmadd231ps ymm6, ymm15, ymm12\n",
+            "vfmadd231ps ymm7, ymm15, ymm13\n",
+            "vfmadd231ps ymm8, ymm15, ymm14\n",
+            "vbroadcastss ymm15, [{left} + {row3}]\n",
+            "vfmadd231ps ymm9, ymm15, ymm12\n",
+            "vfmadd231ps ymm10, ymm15, ymm13\n",
+            "vfmadd231ps ymm11, ymm15, ymm14\n",
+            "add {left}, {step}"
+        )
+    };
 }
 
 /// [`Simd::multiply_quad`]. Twelve sums, three vectors and a broadcast float are all sixteen registers: the compiler, left alone,
@@ -270,58 +295,54 @@ unsafe fn multiply_quad(
     [row, step]: [usize; 2],
     next: *const f32,
     right: *const f32,
-    sums: &mut [__m256; 12],
-) {
+) -> [[__m256; 3]; 4] {
+    let mut sums = [[_mm256_setzero_ps(); 3]; 4];
     if depth == 0 {
-        return;
+        return sums;
     }
     // SAFETY: reads the floats that the caller promises, and changes no memory.
     unsafe {
         asm!(
+            "test {fours}, {fours}",
+            "jz 3f",
             "2:",
-            "vmovups ymm12, [{right}]",
-            "vmovups ymm13, [{right} + 32]",
-            "vmovups ymm14, [{right} + 64]",
             "prefetcht0 [{left} + {next}]",
-            "vbroadcastss ymm15, [{left}]",
-            "vfmadd231ps ymm0, ymm15, ymm12",
-            "vfmadd231ps ymm1, ymm15, ymm13",
-            "vfmadd231ps ymm2, ymm15, ymm14",
-            "vbroadcastss ymm15, [{left} + {row}]",
-            "vfmadd231ps ymm3, ymm15, ymm12",
-            "vfmadd231ps ymm4, ymm15, ymm13",
-            "vfmadd231ps ymm5, ymm15, ymm14",
-            "vbroadcastss ymm15, [{left} + 2 * {row}]",
-            "vfmadd231ps ymm6, ymm15, ymm12",
-            "vfmadd231ps ymm7, ymm15, ymm13",
-            "vfmadd231ps ymm8, ymm15, ymm14",
-            "vbroadcastss ymm15, [{left} + {row3}]",
-            "vfmadd231ps ymm9, ymm15, ymm12",
-            "vfmadd231ps ymm10, ymm15, ymm13",
-            "vfmadd231ps ymm11, ymm15, ymm14",
-            "add {left}, {step}",
-            "add {right}, 96",
-            "dec {depth}",
+            quad_step!("0"),
+            quad_step!("96"),
+            quad_step!("192"),
+            quad_step!("288"),
+            "add {right}, 384",
+            "dec {fours}",
             "jnz 2b",
+            "3:",
+            "test {rest}, {rest}",
+            "jz 5f",
+            "4:",
+            quad_step!("0"),
+            "add {right}, 96",
+            "dec {rest}",
+            "jnz 4b",
+            "5:",
             left = inout(reg) left => _,
             right = inout(reg) right => _,
-            depth = inout(reg) depth => _,
+            fours = inout(reg) depth / 4 => _,
+            rest = inout(reg) depth % 4 => _,
             row = in(reg) 4 * row,
             row3 = in(reg) 12 * row,
             step = in(reg) 4 * step,
             next = in(reg) next.addr().wrapping_sub(left.addr()),
-            inout("ymm0") sums[0],
-            inout("ymm1") sums[1],
-            inout("ymm2") sums[2],
-            inout("ymm3") sums[3],
-            inout("ymm4") sums[4],
-            inout("ymm5") sums[5],
-            inout("ymm6") sums[6],
-            inout("ymm7") sums[7],
-            inout("ymm8") sums[8],
-            inout("ymm9") sums[9],
-            inout("ymm10") sums[10],
-            inout("ymm11") sums[11],
+            inout("ymm0") sums[0][0],
+            inout("ymm1") sums[0][1],
+            inout("ymm2") sums[0][2],
+            inout("ymm3") sums[1][0],
+            inout("ymm4") sums[1][1],
+            inout("ymm5") sums[1][2],
+            inout("ymm6") sums[2][0],
+            inout("ymm7") sums[2][1],
+            inout("ymm8") sums[2][2],
+            inout("ymm9") sums[3][0],
+            inout("ymm10") sums[3][1],
+            inout("ymm11") sums[3][2],
             out("ymm12") _,
             out("ymm13") _,
             out("ymm14") _,
@@ -329,4 +350,5 @@ unsafe fn multiply_quad(
             options(pure, readonly, nostack),
         );
     }
+    sums
 }
