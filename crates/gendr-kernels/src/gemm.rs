@@ -142,13 +142,11 @@ impl Block {
         let mut sums = [[s.zero(); N]; R];
         // SAFETY: `left` and `right` hold `depth` steps; only `rows` rows of `width` floats of `out` are touched.
         unsafe {
-            if R == QUAD && N == 3 && (PACKED || rows == R) {
+            if R == QUAD && N > 1 && (PACKED || rows == R) {
                 let strides = [if PACKED { 1 } else { stride }, step];
                 let next = if PACKED { left.wrapping_add(QUAD * stride) } else { left };
-                let quad = s.multiply_quad(self.depth, left, strides, next, right);
-                for (sum, &value) in sums.as_flattened_mut().iter_mut().zip(quad.as_flattened()) {
-                    *sum = value;
-                }
+                let quad: [[S::V; N]; QUAD] = s.multiply_quad(self.depth, left, strides, next, right);
+                sums.iter_mut().zip(quad).for_each(|(sums, quad)| *sums = quad);
             } else {
                 // Rows that a block lacks repeat its last one and are not stored.
                 let mut offsets = [0; R];

@@ -287,27 +287,27 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         }
     }
 
-    /// The product of four rows and three vectors of columns: the left float of a row and a step of the depth lies
+    /// The product of four rows and `N` vectors of columns: the left float of a row and a step of the depth lies
     /// `row * strides[0] + step * strides[1]` floats after `left`, the vectors of a step follow those of the step before. On the way
     /// it asks for the left floats from `next` on, which may be any address.
     ///
     /// # Safety
     /// All those floats are readable.
     #[inline(always)]
-    unsafe fn multiply_quad(
+    unsafe fn multiply_quad<const N: usize>(
         self,
         depth: usize,
         left: *const f32,
         strides: [usize; 2],
         next: *const f32,
         right: *const f32,
-    ) -> [[Self::V; 3]; 4] {
-        let mut sums = [[self.zero(); 3]; 4];
+    ) -> [[Self::V; N]; 4] {
+        let mut sums = [[self.zero(); N]; 4];
         for step in 0..depth {
             self.prefetch(next.wrapping_add(step * strides[1]));
             // SAFETY: the caller's promise.
-            let b: [Self::V; 3] =
-                std::array::from_fn(|n| unsafe { self.load(right.add((3 * step + n) * Self::LANES)) });
+            let b: [Self::V; N] =
+                std::array::from_fn(|n| unsafe { self.load(right.add((N * step + n) * Self::LANES)) });
             for (r, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the caller's promise.
                 let a = self.splat(unsafe { *left.add(r * strides[0] + step * strides[1]) });

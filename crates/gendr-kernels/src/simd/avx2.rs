@@ -237,15 +237,24 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn multiply_quad(
+    unsafe fn multiply_quad<const N: usize>(
         self,
         depth: usize,
         left: *const f32,
         strides: [usize; 2],
         next: *const f32,
         right: *const f32,
-    ) -> [[__m256; 3]; 4] {
-        unsafe { multiply_quad(depth, left, strides, next, right) }
+    ) -> [[__m256; N]; 4] {
+        let mut sums = [[self.zero(); N]; 4];
+        let mut take = |of: &[__m256]| sums.as_flattened_mut().iter_mut().zip(of).for_each(|(to, &x)| *to = x);
+        unsafe {
+            match N {
+                3 => take(&multiply_quad_by_3(depth, left, strides, next, right)),
+                2 => take(&multiply_quad_by_2(depth, left, strides, next, right)),
+                _ => unreachable!("tiles are two or three vectors wide"),
+            }
+        }
+        sums
     }
 
     #[inline(always)]
@@ -254,101 +263,104 @@ impl Simd for Avx2 {
     }
 }
 
-/// One step of the depth of [`multiply_quad`].
-macro_rules! quad_step {
-    ($at:literal) => {
+/// One step of the depth: `$at` bytes into the right panel, its vectors' registers and, row by row, those of the sums.
+macro_rules! step {
+    ($at:expr, $([$vector:literal, $offset:literal]),*; $([$row:literal, $([$sum:literal, $by:literal]),*]),*) => {
         concat!(
-            "vmovups ymm12, [{right} + ", $at, "]\n",
-            "vmovups ymm13, [{right} + ", $at, " + 32]\n",
-            "vmovups ymm14, [{right} + ", $at, " + 64]\n",
-            "vbroadcastss ymm15, [{left}]\n",
-            "vfmadd231ps ymm0, ymm15, ymm12\n",
-            "vfmadd231ps ymm1, ymm15, ymm13\n",
-            "vfmadd231ps ymm2, ymm15, ymm14\n",
-            "vbroadcastss ymm15, [{left} + {row}]\n",
-            "vfmadd231ps ymm3, ymm15, ymm12\n",
-            "vfmadd231ps ymm4, ymm15, ymm13\n",
-            "vfmadd231ps ymm5, ymm15, ymm14\n",
-            "vbroadcastss ymm15, [{left} + 2 * {row}]\n",
-            "vfmadd231ps ymm6, ymm15, ymm12\n",
-            "vfmadd231ps ymm7, ymm15, ymm13\n",
-            "vfmadd231ps ymm8, ymm15, ymm14\n",
-            "vbroadcastss ymm15, [{left} + {row3}]\n",
-            "vfmadd231ps ymm9, ymm15, ymm12\n",
-            "vfmadd231ps ymm10, ymm15, ymm13\n",
-            "vfmadd231ps ymm11, ymm15, ymm14\n",
+            $("vmovups ", $vector, ", [{right} + ", $at, " + ", $offset, "]\n",)*
+            $("vbroadcastss ymm15, [{left}", $row, "]\n", $("vfmadd231ps ", $sum, ", ymm15, ", $by, "\n",)*)*
             "add {left}, {step}"
         )
     };
 }
 
-/// [`Simd::multiply_quad`]. Twelve sums, three vectors and a broadcast float are all sixteen registers: the compiler, left alone,
-/// moves sums between them and memory in every step.
-///
-/// # Safety
-/// The machine has AVX2 and FMA; the rest as there.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn multiply_quad(
-    depth: usize,
-    left: *const f32,
-    [row, step]: [usize; 2],
-    next: *const f32,
-    right: *const f32,
-) -> [[__m256; 3]; 4] {
-    let mut sums = [[_mm256_setzero_ps(); 3]; 4];
-    if depth == 0 {
-        return sums;
-    }
-    // SAFETY: reads the floats that the caller promises, and changes no memory.
-    unsafe {
-        asm!(
-            "test {fours}, {fours}",
-            "jz 3f",
-            "2:",
-            "prefetcht0 [{left} + {next}]",
-            quad_step!("0"),
-            quad_step!("96"),
-            quad_step!("192"),
-            quad_step!("288"),
-            "add {right}, 384",
-            "dec {fours}",
-            "jnz 2b",
-            "3:",
-            "test {rest}, {rest}",
-            "jz 5f",
-            "4:",
-            quad_step!("0"),
-            "add {right}, 96",
-            "dec {rest}",
-            "jnz 4b",
-            "5:",
-            left = inout(reg) left => _,
-            right = inout(reg) right => _,
-            fours = inout(reg) depth / 4 => _,
-            rest = inout(reg) depth % 4 => _,
-            row = in(reg) 4 * row,
-            row3 = in(reg) 12 * row,
-            step = in(reg) 4 * step,
-            next = in(reg) next.addr().wrapping_sub(left.addr()),
-            inout("ymm0") sums[0][0],
-            inout("ymm1") sums[0][1],
-            inout("ymm2") sums[0][2],
-            inout("ymm3") sums[1][0],
-            inout("ymm4") sums[1][1],
-            inout("ymm5") sums[1][2],
-            inout("ymm6") sums[2][0],
-            inout("ymm7") sums[2][1],
-            inout("ymm8") sums[2][2],
-            inout("ymm9") sums[3][0],
-            inout("ymm10") sums[3][1],
-            inout("ymm11") sums[3][2],
-            out("ymm12") _,
-            out("ymm13") _,
-            out("ymm14") _,
-            out("ymm15") _,
-            options(pure, readonly, nostack),
-        );
-    }
-    sums
+macro_rules! step_by_3 {
+    ($at:expr) => {
+        step!($at, ["ymm12", "0"], ["ymm13", "32"], ["ymm14", "64"];
+            ["", ["ymm0", "ymm12"], ["ymm1", "ymm13"], ["ymm2", "ymm14"]],
+            [" + {row}", ["ymm3", "ymm12"], ["ymm4", "ymm13"], ["ymm5", "ymm14"]],
+            [" + 2 * {row}", ["ymm6", "ymm12"], ["ymm7", "ymm13"], ["ymm8", "ymm14"]],
+            [" + {row3}", ["ymm9", "ymm12"], ["ymm10", "ymm13"], ["ymm11", "ymm14"]])
+    };
 }
+
+macro_rules! step_by_2 {
+    ($at:expr) => {
+        step!($at, ["ymm12", "0"], ["ymm13", "32"];
+            ["", ["ymm0", "ymm12"], ["ymm1", "ymm13"]],
+            [" + {row}", ["ymm2", "ymm12"], ["ymm3", "ymm13"]],
+            [" + 2 * {row}", ["ymm4", "ymm12"], ["ymm5", "ymm13"]],
+            [" + {row3}", ["ymm6", "ymm12"], ["ymm7", "ymm13"]])
+    };
+}
+
+/// [`Simd::multiply_quad`] for one number of vectors, four steps at a time: a line of cache of a packed left panel. Twelve sums, three
+/// vectors and a broadcast float are all sixteen registers: the compiler, left alone, moves sums between them and memory in every
+/// step.
+macro_rules! multiply_quad {
+    ($name:ident, $step:ident, $bytes:literal, $count:literal, $([$place:literal, $register:tt]),*) => {
+        /// # Safety
+        /// The machine has AVX2 and FMA; the rest as in [`Simd::multiply_quad`].
+        #[inline]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn $name(
+            depth: usize,
+            left: *const f32,
+            [row, step]: [usize; 2],
+            next: *const f32,
+            right: *const f32,
+        ) -> [__m256; $count] {
+            let mut sums = [_mm256_setzero_ps(); $count];
+            // SAFETY: reads the floats that the caller promises, and changes no memory.
+            unsafe {
+                asm!(
+                    "test {fours}, {fours}",
+                    "jz 3f",
+                    "2:",
+                    "prefetcht0 [{left} + {next}]",
+                    $step!("0"),
+                    $step!($bytes),
+                    $step!(concat!("2 * ", $bytes)),
+                    $step!(concat!("3 * ", $bytes)),
+                    concat!("add {right}, 4 * ", $bytes),
+                    "dec {fours}",
+                    "jnz 2b",
+                    "3:",
+                    "test {rest}, {rest}",
+                    "jz 5f",
+                    "4:",
+                    $step!("0"),
+                    concat!("add {right}, ", $bytes),
+                    "dec {rest}",
+                    "jnz 4b",
+                    "5:",
+                    left = inout(reg) left => _,
+                    right = inout(reg) right => _,
+                    fours = inout(reg) depth / 4 => _,
+                    rest = inout(reg) depth % 4 => _,
+                    row = in(reg) 4 * row,
+                    row3 = in(reg) 12 * row,
+                    step = in(reg) 4 * step,
+                    next = in(reg) next.addr().wrapping_sub(left.addr()),
+                    $(inout($register) sums[$place],)*
+                    out("ymm12") _,
+                    out("ymm13") _,
+                    out("ymm14") _,
+                    out("ymm15") _,
+                    options(pure, readonly, nostack),
+                );
+            }
+            sums
+        }
+    };
+}
+
+multiply_quad!(
+    multiply_quad_by_3, step_by_3, "96", 12,
+    [0, "ymm0"], [1, "ymm1"], [2, "ymm2"], [3, "ymm3"], [4, "ymm4"], [5, "ymm5"], [6, "ymm6"], [7, "ymm7"],
+    [8, "ymm8"], [9, "ymm9"], [10, "ymm10"], [11, "ymm11"]
+);
+multiply_quad!(
+    multiply_quad_by_2, step_by_2, "64", 8,
+    [0, "ymm0"], [1, "ymm1"], [2, "ymm2"], [3, "ymm3"], [4, "ymm4"], [5, "ymm5"], [6, "ymm6"], [7, "ymm7"]
+);
