@@ -174,7 +174,8 @@ impl Block {
             for (r, sums) in sums.into_iter().enumerate() {
                 for (n, sum) in sums.into_iter().enumerate() {
                     let to = out.wrapping_add(r * self.out_stride + n * S::LANES);
-                    let count = if whole { S::LANES } else { width.saturating_sub(n * S::LANES).min(S::LANES) };
+                    let count =
+                        if whole { S::LANES } else { width.saturating_sub(n * S::LANES).min(S::LANES) };
                     if whole || r < rows {
                         let sum = if self.accumulate { s.add(sum, load(s, to, count)) } else { sum };
                         store(s, to, sum, count);

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 mod by_depth;
+mod few_rows;
 #[cfg(test)]
 mod tests;
 
@@ -224,6 +225,9 @@ pub fn linear_geglu(
         layer(shape, input, &weight[part * in_features * out_features..][..in_features * out_features], bias)
     };
     let (value_half, gate_half) = (half(0), half(1));
+    if few_rows::suits(&value_half) {
+        return few_rows::run(&value_half, Some(&gate_half), output);
+    }
     let jobs = value_half.jobs();
     let shared = SharedMut::new(output);
     value_half.with_packed(&jobs, |value_packed| {
@@ -355,6 +359,9 @@ struct Product<'a> {
 
 impl Product<'_> {
     fn run(&self, output: &mut [f32]) {
+        if few_rows::suits(self) {
+            return few_rows::run(self, None, output);
+        }
         let parts = by_depth::parts(self);
         if parts > 1 {
             return by_depth::run(self, parts, output);

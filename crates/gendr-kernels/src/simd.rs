@@ -390,6 +390,37 @@ pub(crate) unsafe fn copy<S: Simd>(s: S, from: *const f32, to: *mut f32, len: us
     }
 }
 
+/// Writes the columns of `from`, `rows` and `columns` (in `size`) of rows `stride` floats apart, as rows `to_stride` floats apart.
+///
+/// # Safety
+/// `to` is writable there and does not overlap `from`.
+#[inline(always)]
+pub(crate) unsafe fn turn_round<S: Simd>(
+    s: S,
+    from: &[f32],
+    stride: usize,
+    [rows, columns]: [usize; 2],
+    to: *mut f32,
+    to_stride: usize,
+) {
+    let [whole_rows, whole_columns] = [rows, columns].map(|len| len / S::LANES * S::LANES);
+    assert!(columns <= stride && from.len() >= rows * stride);
+    // SAFETY: whole blocks inside `from`, as just seen, and by the caller's promise inside `to`.
+    unsafe {
+        for column in (0..whole_columns).step_by(S::LANES) {
+            for row in (0..whole_rows).step_by(S::LANES) {
+                let block = from.as_ptr().add(row * stride + column);
+                s.transpose(block, stride, to.add(column * to_stride + row), to_stride);
+            }
+        }
+        for column in 0..columns {
+            for row in if column < whole_columns { whole_rows } else { 0 }..rows {
+                *to.add(column * to_stride + row) = from[row * stride + column];
+            }
+        }
+    }
+}
+
 /// Writes `len` zeros.
 ///
 /// # Safety

@@ -3,7 +3,7 @@
 use super::backward::ROW;
 use crate::{
     math::exp,
-    simd::{Kernel, Simd, load, store},
+    simd::{Kernel, Simd, load, store, turn_round},
 };
 
 /// Turns the scores of a panel of queries, a column a query, into exponentials against each column's greatest score so far, and
@@ -103,23 +103,8 @@ impl Kernel for Finish<'_> {
                 }
             }
         }
-        let whole_rows = size / S::LANES * S::LANES;
-        let whole_queries = queries / S::LANES * S::LANES;
-        // SAFETY: blocks inside `result` and, by this kernel's contract, inside `out`.
-        unsafe {
-            for row in (0..whole_rows).step_by(S::LANES) {
-                for query in (0..whole_queries).step_by(S::LANES) {
-                    let from = result.as_ptr().add(row * width + query);
-                    s.transpose(from, width, out.add(query * out_stride + row), out_stride);
-                }
-            }
-            for query in 0..queries {
-                let done = if query < whole_queries { whole_rows } else { 0 };
-                for row in done..size {
-                    *out.add(query * out_stride + row) = result[row * width + query];
-                }
-            }
-        }
+        // SAFETY: this kernel's contract.
+        unsafe { turn_round(s, result, width, [size, queries], out, out_stride) };
     }
 }
 

@@ -114,6 +114,26 @@ proptest! {
 }
 
 #[test]
+fn layers_of_few_and_of_many_tokens_agree() {
+    // Sums of several passes and outputs of several jobs, for as many tokens as go each way.
+    for rows in [1, 77, 300] {
+        let shape = LinearShape { rows, in_features: 515, out_features: 133 };
+        let (x, weight) = (noise(1, rows * 515), noise(2, 133 * 515));
+        let (bias, residual) = (noise(3, 133), noise(4, rows * 133));
+        let product = MatmulShape { right_transposed: true, ..MatmulShape::new(rows, 133, 515) };
+        let mut want = reference(&product, &x, &weight);
+        let added = |i: usize| f64::from(bias[i % 133]) + f64::from(residual[i]);
+        want.iter_mut().enumerate().for_each(|(i, want)| *want += added(i));
+        for level in Level::available() {
+            let mut got = vec![f32::NAN; want.len()];
+            level.force(|| linear_added(&shape, &x, &weight, Some(&bias), Some(&residual), &mut got));
+            let (rms, max) = errors(&got, &want, typical_sum(515.0));
+            assert!(rms < 2e-6 && max < 2e-5, "{level:?} {shape:?}: {rms:e} {max:e}");
+        }
+    }
+}
+
+#[test]
 fn long_sums_are_shared_out() {
     // More terms than two parts have, more result rows than go by at once.
     let shape = LinearShape { rows: 1501, in_features: 37, out_features: 140 };

@@ -246,7 +246,8 @@ impl Simd for Avx2 {
         right: *const f32,
     ) -> [[__m256; N]; 4] {
         let mut sums = [[self.zero(); N]; 4];
-        let mut take = |of: &[__m256]| sums.as_flattened_mut().iter_mut().zip(of).for_each(|(to, &x)| *to = x);
+        let mut take =
+            |of: &[__m256]| sums.as_flattened_mut().iter_mut().zip(of).for_each(|(to, &x)| *to = x);
         unsafe {
             match N {
                 3 => take(&multiply_quad_by_3(depth, left, strides, next, right)),
@@ -356,11 +357,34 @@ macro_rules! multiply_quad {
 }
 
 multiply_quad!(
-    multiply_quad_by_3, step_by_3, "96", 12,
-    [0, "ymm0"], [1, "ymm1"], [2, "ymm2"], [3, "ymm3"], [4, "ymm4"], [5, "ymm5"], [6, "ymm6"], [7, "ymm7"],
-    [8, "ymm8"], [9, "ymm9"], [10, "ymm10"], [11, "ymm11"]
+    multiply_quad_by_3,
+    step_by_3,
+    "96",
+    12,
+    [0, "ymm0"],
+    [1, "ymm1"],
+    [2, "ymm2"],
+    [3, "ymm3"],
+    [4, "ymm4"],
+    [5, "ymm5"],
+    [6, "ymm6"],
+    [7, "ymm7"],
+    [8, "ymm8"],
+    [9, "ymm9"],
+    [10, "ymm10"],
+    [11, "ymm11"]
 );
 multiply_quad!(
-    multiply_quad_by_2, step_by_2, "64", 8,
-    [0, "ymm0"], [1, "ymm1"], [2, "ymm2"], [3, "ymm3"], [4, "ymm4"], [5, "ymm5"], [6, "ymm6"], [7, "ymm7"]
+    multiply_quad_by_2,
+    step_by_2,
+    "64",
+    8,
+    [0, "ymm0"],
+    [1, "ymm1"],
+    [2, "ymm2"],
+    [3, "ymm3"],
+    [4, "ymm4"],
+    [5, "ymm5"],
+    [6, "ymm6"],
+    [7, "ymm7"]
 );
