@@ -180,7 +180,7 @@ impl Forward<'_> {
                     self.level.run(SoftmaxPanel {
                         scores: &mut scores[column * most..][..width * keys.len()],
                         width,
-                        scale: shape.scale(),
+                        scale: shape.scale() * std::f32::consts::LOG2_E,
                         greatest: &mut greatest[column..][..width],
                         sums: &mut sums[column..][..width],
                         result: &mut result[column * size..][..width * size],
@@ -214,7 +214,7 @@ impl Forward<'_> {
                 // SAFETY: this job alone writes these queries of this head.
                 let to = unsafe { logarithms.part(head * shape.queries + first, queries) };
                 for ((to, greatest), sum) in to.iter_mut().zip(greatest).zip(sums) {
-                    *to = *greatest + sum.ln();
+                    *to = (*greatest + sum.log2()) * std::f32::consts::LN_2;
                 }
             }
         });

@@ -162,6 +162,9 @@ impl Level {
     }
 }
 
+/// Added to a number below 2^22 it leaves the nearest whole number in the last bits.
+pub(crate) const ROUNDING: f32 = 12_582_912.0;
+
 /// A piece of arithmetic written once for every level.
 pub(crate) trait Kernel {
     /// What it returns.
@@ -255,10 +258,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn less(self, a: Self::V, b: Self::V) -> Self::M;
     /// `yes` where the mask holds, else `no`.
     fn select(self, mask: Self::M, yes: Self::V, no: Self::V) -> Self::V;
-    /// The nearest whole number.
-    fn round(self, v: Self::V) -> Self::V;
-    /// 2 to the power of `v`, for whole numbers from -126 to 127.
-    fn power_of_two(self, v: Self::V) -> Self::V;
+    /// `v` times 2^n, where `rounded` is [`ROUNDING`] plus the whole number n and the product neither too large nor too small for
+    /// a normal float.
+    fn add_exponent(self, v: Self::V, rounded: Self::V) -> Self::V;
     /// The sum of the lanes.
     fn sum(self, v: Self::V) -> f32;
 

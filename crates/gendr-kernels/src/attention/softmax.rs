@@ -2,7 +2,7 @@
 
 use super::backward::ROW;
 use crate::{
-    math::exp,
+    math::{exp, exp2},
     simd::{Kernel, Simd, load, store, turn_round},
 };
 
@@ -12,9 +12,9 @@ pub(super) struct SoftmaxPanel<'a> {
     /// Rows of `width` floats, whole vectors.
     pub(super) scores: &'a mut [f32],
     pub(super) width: usize,
-    /// The scores' factor.
+    /// The scores' factor, times the binary logarithm of e.
     pub(super) scale: f32,
-    /// The greatest scaled score and the sum of exponentials of each column.
+    /// The greatest score times `scale` and the sum of exponentials of each column.
     pub(super) greatest: &'a mut [f32],
     pub(super) sums: &'a mut [f32],
     /// Rows of `width` floats; not yet set in the first block.
@@ -52,7 +52,7 @@ impl Kernel for SoftmaxPanel<'_> {
                 if !self.first {
                     let before = s.load(greatest);
                     now = s.max(now, before);
-                    let factor = exp(s, s.sub(before, now));
+                    let factor = exp2(s, s.sub(before, now));
                     s.store(sums, s.mul(s.load(sums), factor));
                     for row in 0..self.result.len() / width {
                         let to = column(self.result, row);
@@ -63,7 +63,7 @@ impl Kernel for SoftmaxPanel<'_> {
                 let (mut sum, shift) = (s.zero(), s.sub(s.zero(), now));
                 for row in 0..rows {
                     let to = column(self.scores, row);
-                    let v = exp(s, s.mul_add(s.load(to), scale, shift));
+                    let v = exp2(s, s.mul_add(s.load(to), scale, shift));
                     s.store(to, v);
                     sum = s.add(sum, v);
                 }

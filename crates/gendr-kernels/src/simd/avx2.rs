@@ -165,15 +165,10 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn round(self, v: __m256) -> __m256 {
-        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v) }
-    }
-
-    #[inline(always)]
-    fn power_of_two(self, v: __m256) -> __m256 {
+    fn add_exponent(self, v: __m256, rounded: __m256) -> __m256 {
         unsafe {
-            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+            let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(rounded));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v), exponent))
         }
     }
 

@@ -160,15 +160,10 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn round(self, v: __m512) -> __m512 {
-        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v) }
-    }
-
-    #[inline(always)]
-    fn power_of_two(self, v: __m512) -> __m512 {
+    fn add_exponent(self, v: __m512, rounded: __m512) -> __m512 {
         unsafe {
-            let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
+            let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(rounded));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(v), exponent))
         }
     }
 

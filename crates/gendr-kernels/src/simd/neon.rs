@@ -95,15 +95,10 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn round(self, v: float32x4_t) -> float32x4_t {
-        unsafe { vrndnq_f32(v) }
-    }
-
-    #[inline(always)]
-    fn power_of_two(self, v: float32x4_t) -> float32x4_t {
+    fn add_exponent(self, v: float32x4_t, rounded: float32x4_t) -> float32x4_t {
         unsafe {
-            let exponent = vaddq_s32(vcvtnq_s32_f32(v), vdupq_n_s32(127));
-            vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
+            let exponent = vshlq_n_s32::<23>(vreinterpretq_s32_f32(rounded));
+            vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v), exponent))
         }
     }
 

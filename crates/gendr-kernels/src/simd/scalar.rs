@@ -102,15 +102,8 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn round(self, v: V) -> V {
-        // Adding and taking away 1.5 * 2^23 rounds to nearest without a library call.
-        const MAGIC: f32 = 12_582_912.0;
-        v.map(|x| (x + MAGIC) - MAGIC)
-    }
-
-    #[inline(always)]
-    fn power_of_two(self, v: V) -> V {
-        v.map(|x| f32::from_bits(((x as i32 + 127) as u32) << 23))
+    fn add_exponent(self, v: V, rounded: V) -> V {
+        std::array::from_fn(|i| f32::from_bits(v[i].to_bits().wrapping_add(rounded[i].to_bits() << 23)))
     }
 
     #[inline(always)]
