@@ -326,20 +326,24 @@ pub(crate) unsafe fn read_strided<S: Simd>(
     len: usize,
 ) {
     let pixels = row.pixels.unwrap_or(&[]);
-    // Those before and from `end` on lie outside.
-    let before = (-x).max(0) as usize;
-    let before = before.div_ceil(stride).min(len);
-    let last = usize::try_from(pixels.len() as isize - x).unwrap_or(0);
-    let end = last.div_ceil(stride).clamp(before, len);
-    // SAFETY: `to` holds `len` floats, and `x + at * stride` is a pixel for every `at` from `before` to `end`; the pixel of the
-    // next `at` after a pair of vectors, which are twice as many floats, is one too.
+    // Pixels from column `x` on.
+    let there = usize::try_from(pixels.len() as isize - x).unwrap_or(0);
+    // Those before and from `end` on lie outside; nearly always none does, and dividing takes long.
+    let (before, end) = if x >= 0 && len * stride <= there {
+        (0, len)
+    } else {
+        let before = ((-x).max(0) as usize).div_ceil(stride).min(len);
+        (before, there.div_ceil(stride).clamp(before, len))
+    };
+    // SAFETY: `to` holds `len` floats, and `x + at * stride` is a pixel for every `at` from `before` to `end`; pairs of vectors
+    // are read where as many pixels are left.
     unsafe {
         for at in (0..before).chain(end..len) {
             *to.add(at) = 0.0;
         }
         let from = pixels.as_ptr().wrapping_offset(x);
         let mut at = before;
-        while stride == 2 && at + S::LANES < end {
+        while stride == 2 && at + S::LANES <= end && 2 * (at + S::LANES) <= there {
             let here = from.wrapping_add(2 * at);
             s.store(to.add(at), s.even(s.load(here), s.load(here.add(S::LANES))));
             at += S::LANES;
