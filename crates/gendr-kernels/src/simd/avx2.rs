@@ -292,9 +292,9 @@ macro_rules! step_by_2 {
 
 /// [`Simd::multiply_quad`] for one number of vectors, four steps at a time: a line of cache of a packed left panel. Twelve sums, three
 /// vectors and a broadcast float are all sixteen registers: the compiler, left alone, moves sums between them and memory in every
-/// step.
+/// step. Sums that fewer vectors do not have stay zero.
 macro_rules! multiply_quad {
-    ($name:ident, $step:ident, $bytes:literal, $count:literal, $([$place:literal, $register:tt]),*) => {
+    ($name:ident, $step:ident, $bytes:literal) => {
         /// # Safety
         /// The machine has AVX2 and FMA; the rest as in [`Simd::multiply_quad`].
         #[inline]
@@ -305,8 +305,8 @@ macro_rules! multiply_quad {
             [row, step]: [usize; 2],
             next: *const f32,
             right: *const f32,
-        ) -> [__m256; $count] {
-            let mut sums = [_mm256_setzero_ps(); $count];
+        ) -> [__m256; 12] {
+            let mut sums = [_mm256_setzero_ps(); 12];
             // SAFETY: reads the floats that the caller promises, and changes no memory.
             unsafe {
                 asm!(
@@ -338,7 +338,18 @@ macro_rules! multiply_quad {
                     row3 = in(reg) 12 * row,
                     step = in(reg) 4 * step,
                     next = in(reg) next.addr().wrapping_sub(left.addr()),
-                    $(inout($register) sums[$place],)*
+                    inout("ymm0") sums[0],
+                    inout("ymm1") sums[1],
+                    inout("ymm2") sums[2],
+                    inout("ymm3") sums[3],
+                    inout("ymm4") sums[4],
+                    inout("ymm5") sums[5],
+                    inout("ymm6") sums[6],
+                    inout("ymm7") sums[7],
+                    inout("ymm8") sums[8],
+                    inout("ymm9") sums[9],
+                    inout("ymm10") sums[10],
+                    inout("ymm11") sums[11],
                     out("ymm12") _,
                     out("ymm13") _,
                     out("ymm14") _,
@@ -351,35 +362,5 @@ macro_rules! multiply_quad {
     };
 }
 
-multiply_quad!(
-    multiply_quad_by_3,
-    step_by_3,
-    "96",
-    12,
-    [0, "ymm0"],
-    [1, "ymm1"],
-    [2, "ymm2"],
-    [3, "ymm3"],
-    [4, "ymm4"],
-    [5, "ymm5"],
-    [6, "ymm6"],
-    [7, "ymm7"],
-    [8, "ymm8"],
-    [9, "ymm9"],
-    [10, "ymm10"],
-    [11, "ymm11"]
-);
-multiply_quad!(
-    multiply_quad_by_2,
-    step_by_2,
-    "64",
-    8,
-    [0, "ymm0"],
-    [1, "ymm1"],
-    [2, "ymm2"],
-    [3, "ymm3"],
-    [4, "ymm4"],
-    [5, "ymm5"],
-    [6, "ymm6"],
-    [7, "ymm7"]
-);
+multiply_quad!(multiply_quad_by_3, step_by_3, "96");
+multiply_quad!(multiply_quad_by_2, step_by_2, "64");
