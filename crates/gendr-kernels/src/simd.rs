@@ -268,6 +268,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn deinterleave4(self, v: [Self::V; 4]) -> [Self::V; 4];
     /// The inverse of [`Self::deinterleave4`].
     fn interleave4(self, v: [Self::V; 4]) -> [Self::V; 4];
+    /// Lanes of the two by turns, the first of the first one first.
+    fn interleave2(self, v: [Self::V; 2]) -> [Self::V; 2];
     /// Every other lane of `a`, then of `b`, the first of each being the first.
     fn even(self, a: Self::V, b: Self::V) -> Self::V;
     /// Moves every lane down by one; the last becomes `next`.

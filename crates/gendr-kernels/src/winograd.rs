@@ -1,10 +1,10 @@
-//! 3x3 convolution of stride 1 by Winograd's minimal filtering.
+//! 3x3 convolution of stride 1 or 2 by Winograd's minimal filtering.
 //!
 //! A tile of 4x4 outputs (F(4x4, 3x3)) takes 36 multiplications a channel pair instead of 144, a tile of 2x2 (F(2x2, 3x3)) 16
-//! instead of 36. The transformed values of a block of tiles make 36 or 16 ordinary matrix products.
+//! instead of 36, or 25 where the stride is 2. The transformed values of a block of tiles make as many ordinary matrix products.
 //!
 //! Rounding: with N(0, 1) inputs and He-scaled weights the error against exact arithmetic stays below 4e-6 rms and 6e-5 at most
-//! for F(4x4), below 1e-6 rms and 1e-5 at most for F(2x2), in units of the output's rms (tested in `conv2d/tests.rs`).
+//! for F(4x4), below 1e-6 rms and 1e-5 at most for tiles of 2x2, in units of the output's rms (tested in `conv2d/tests.rs`).
 
 mod gradient;
 mod pictures;
@@ -26,7 +26,7 @@ pub(crate) use pictures::{InputTransform, matrix_stride};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 pub(crate) use tiles::{PaddedRow, Run, Tiles};
-use transform::F2;
+use transform::{F2, F2Strided};
 pub(crate) use transform::{F4, Transform};
 use weights::WeightTransform;
 
@@ -35,11 +35,13 @@ use weights::WeightTransform;
 pub(crate) enum Method {
     /// F(2x2, 3x3).
     F2,
+    /// 2x2 outputs of stride 2.
+    F2Strided,
     /// F(4x4, 3x3).
     F4,
 }
 
-/// One convolution 3x3 of stride 1.
+/// One convolution 3x3 of the method's stride.
 #[derive(Clone, Copy)]
 pub(crate) struct Winograd<'a> {
     pub(crate) level: Level,
@@ -75,6 +77,7 @@ impl Winograd<'_> {
     pub(crate) fn run(&self, method: Method, output: &mut [f32]) {
         match method {
             Method::F2 => self.run_as::<F2, 4, 2>(output),
+            Method::F2Strided => self.run_as::<F2Strided, 5, 2>(output),
             Method::F4 => self.run_as::<F4, 6, 4>(output),
         }
     }

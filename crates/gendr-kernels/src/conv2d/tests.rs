@@ -81,9 +81,12 @@ fn shapes() -> impl Strategy<Value = ConvShape> {
 }
 
 fn routes(shape: &ConvShape) -> Vec<Route> {
-    let winograd = [Route::Winograd(Method::F2), Route::Winograd(Method::F4)];
-    let applies = shape.kernel == 3 && shape.stride == 1;
-    std::iter::once(Route::Direct).chain(winograd.into_iter().filter(|_| applies)).collect()
+    let winograd: &[Method] = match (shape.kernel, shape.stride) {
+        (3, 1) => &[Method::F2, Method::F4],
+        (3, 2) => &[Method::F2Strided],
+        _ => &[],
+    };
+    std::iter::once(Route::Direct).chain(winograd.iter().map(|&method| Route::Winograd(method))).collect()
 }
 
 fn check_forward(shape: &ConvShape, seed: u64, rms_bound: f64, max_bound: f64) {
@@ -194,6 +197,8 @@ fn rounding_stays_within_the_stated_bound() {
     for shape in [ConvShape::same(1, 300, 24, 17, 35, 3), ConvShape::same(1, 64, 70, 24, 24, 3)] {
         check_forward(&shape, 7, 4e-6, 6e-5);
     }
+    let strided = ConvShape { stride: 2, ..ConvShape::same(1, 300, 24, 31, 47, 3) };
+    check_forward(&strided, 7, 1e-6, 1e-5);
 }
 
 /// What becomes of a value in a channel.

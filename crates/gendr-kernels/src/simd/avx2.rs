@@ -215,6 +215,14 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn interleave2(self, [a, b]: [__m256; 2]) -> [__m256; 2] {
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
+        }
+    }
+
+    #[inline(always)]
     fn even(self, a: __m256, b: __m256) -> __m256 {
         unsafe {
             // Four lanes of each half at a time, then the halves' order.

@@ -201,6 +201,15 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn interleave2(self, [a, b]: [__m512; 2]) -> [__m512; 2] {
+        unsafe {
+            let first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+            [_mm512_permutex2var_ps(a, first, b), _mm512_permutex2var_ps(a, second, b)]
+        }
+    }
+
+    #[inline(always)]
     fn even(self, a: __m512, b: __m512) -> __m512 {
         unsafe {
             let places = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);

@@ -125,6 +125,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn interleave2(self, [a, b]: [float32x4_t; 2]) -> [float32x4_t; 2] {
+        unsafe { [vzip1q_f32(a, b), vzip2q_f32(a, b)] }
+    }
+
+    #[inline(always)]
     fn even(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
         unsafe { vuzp1q_f32(a, b) }
     }

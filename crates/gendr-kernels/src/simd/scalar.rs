@@ -123,6 +123,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn interleave2(self, [a, b]: [V; 2]) -> [V; 2] {
+        [[a[0], b[0], a[1], b[1]], [a[2], b[2], a[3], b[3]]]
+    }
+
+    #[inline(always)]
     fn even(self, a: V, b: V) -> V {
         [a[0], a[2], b[0], b[2]]
     }

@@ -46,7 +46,7 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> InputTransform<'_, T, I
         let (height, width) = shape.stored_size();
         let area = height * width;
         let plane = &self.input[(run.image * shape.in_channels + channel) * area..][..area];
-        PaddedRow::of_input(plane, shape, (run.y + row) as isize - shape.padding.top as isize)
+        PaddedRow::of_input(plane, shape, (run.y * T::STRIDE + row) as isize - shape.padding.top as isize)
     }
 
     /// Asks for the same columns of the next channel: channels lie too far apart for the processor to guess.
@@ -62,10 +62,10 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> InputTransform<'_, T, I
         }
     }
 
-    /// The input columns of one row of a vector of neighbouring 6x6 tiles, from column `x` on.
+    /// The input columns of one row of a vector of neighbouring tiles of four columns each, from column `x` on.
     #[inline(always)]
     fn neighbours<S: Simd>(&self, s: S, row: PaddedRow<'_>, x: isize, line: &mut [f32; LINE]) -> [S::V; I] {
-        let len = 4 * S::LANES + 2;
+        let len = 4 * S::LANES + I - 4;
         let mut from = line.as_ptr();
         match (usize::try_from(x), row.pixels) {
             (Ok(x), Some(pixels)) if !row.enlarged && x + len <= pixels.len() => from = pixels[x..].as_ptr(),
@@ -77,7 +77,7 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> InputTransform<'_, T, I
         unsafe {
             let phases = s.deinterleave4(load4(s, from));
             d[..4].copy_from_slice(&phases);
-            // The tile's last two columns are the next one's first.
+            // The tile's last columns are the next one's first.
             for (i, d) in d[4..].iter_mut().enumerate() {
                 *d = s.shift_in(phases[i], *from.add(4 * S::LANES + i));
             }
@@ -99,11 +99,11 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> InputTransform<'_, T, I
         for run in runs {
             let pixels = self.row(run, channel, row);
             let (from, to) = (run.at.max(first), (run.at + run.count).min(last));
-            let x = (run.x + (from - run.at) * O) as isize - left;
+            let x = ((run.x + (from - run.at) * O) * T::STRIDE) as isize - left;
             let (at, count) = (4 * (from - first), to - from);
             // SAFETY: the run's tiles lie inside the vector, whose two chunks of four columns a tile fill the line.
             unsafe {
-                if O == 4 {
+                if O * T::STRIDE == 4 {
                     pixels.read(s, x, line.as_mut_ptr().add(at), 4 * count);
                     pixels.read(s, x + 4, line.as_mut_ptr().add(4 * S::LANES + at), 4 * count);
                 } else {
@@ -145,13 +145,13 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for InputTransfo
                 let mut rows = [[s.zero(); I]; I];
                 for r in 0..I {
                     let d = match runs {
-                        [run] if O == 4 => {
+                        [run] if O * T::STRIDE == 4 => {
                             let pixels = self.row(run, channel, r);
                             if r > 0 && pixels.repeats(self.row(run, channel, r - 1)) {
                                 rows[r] = rows[r - 1];
                                 continue;
                             }
-                            let x = (run.x + (tile - run.at) * O) as isize - left;
+                            let x = ((run.x + (tile - run.at) * O) * T::STRIDE) as isize - left;
                             self.announce(s, pixels, x);
                             self.neighbours(s, pixels, x, &mut line)
                         }
@@ -222,13 +222,13 @@ pub(crate) struct OutputTransform<'a, T, const I: usize, const O: usize> {
 }
 
 impl<T: Transform<I, O>, const I: usize, const O: usize> OutputTransform<'_, T, I, O> {
-    /// Writes one row of a vector of tiles, four columns a tile of which `O` are used.
+    /// Writes one row of a vector of tiles, `O` columns a tile.
     #[inline(always)]
-    fn write<S: Simd>(&self, s: S, [first, channel, row]: [usize; 3], runs: &[Run], y: [S::V; 4]) {
+    fn write<S: Simd>(&self, s: S, [first, channel, row]: [usize; 3], runs: &[Run], y: [S::V; O]) {
         let shape = &self.tiles.shape;
         let (height, width) = shape.output_size();
         let mut line = [0.0; 4 * 16];
-        let scattered = O != 4 || runs.len() > 1;
+        let scattered = runs.len() > 1;
         let uncached = shape.output_len() >= UNCACHED;
         if scattered {
             for (part, v) in y.into_iter().enumerate() {
@@ -245,10 +245,9 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> OutputTransform<'_, T, 
             let out = unsafe { self.output.part(at, columns) };
             let residual = self.finish.residual(at, columns);
             if scattered {
-                let line = &line[4 * (from - first)..];
+                let line = &line[O * (from - first)..];
                 for (column, out) in out.iter_mut().enumerate() {
-                    *out =
-                        line[column / O * 4 + column % O] + residual.map_or(0.0, |residual| residual[column]);
+                    *out = line[column] + residual.map_or(0.0, |residual| residual[column]);
                 }
                 continue;
             }
@@ -292,11 +291,11 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for OutputTransf
                     for (m, column) in m.iter_mut().zip(&columns) {
                         *m = column[i];
                     }
-                    let mut y = [s.zero(); 4];
-                    for (y, v) in y.iter_mut().zip(T::output(s, m)) {
-                        *y = epilogue.apply(s, v);
+                    let mut y = T::output(s, m);
+                    for y in &mut y {
+                        *y = epilogue.apply(s, *y);
                     }
-                    self.write(s, [tile, self.channel + row, i], runs, s.interleave4(y));
+                    self.write(s, [tile, self.channel + row, i], runs, T::interleave(s, y));
                 }
             }
         }

@@ -1,17 +1,21 @@
-//! The one-dimensional transforms of Winograd's minimal filtering, F(m, 3) with m outputs from m + 2 inputs.
+//! The one-dimensional transforms of Winograd's minimal filtering, m outputs of three weights each.
 //!
 //! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), section 4: Y = A^T [(G g G^T) . (B^T d B)] A.
 
 use crate::simd::Simd;
 
-/// The transforms of F(`O`, 3), each on vectors of independent problems; `I` is `O + 2`.
+/// The transforms of one minimal filtering of `O` outputs from `I` inputs, each on vectors of independent problems.
 pub(crate) trait Transform<const I: usize, const O: usize>: Copy + Send + Sync {
+    /// Inputs from one output to the next.
+    const STRIDE: usize;
     /// B^T d.
     fn input<S: Simd>(s: S, d: [S::V; I]) -> [S::V; I];
     /// G g.
     fn filter<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; I];
     /// A^T m.
     fn output<S: Simd>(s: S, m: [S::V; I]) -> [S::V; O];
+    /// The outputs of each lane side by side.
+    fn interleave<S: Simd>(s: S, y: [S::V; O]) -> [S::V; O];
 }
 
 /// F(2, 3) on the points 0, 1, -1 and infinity.
@@ -19,6 +23,8 @@ pub(crate) trait Transform<const I: usize, const O: usize>: Copy + Send + Sync {
 pub(crate) struct F2;
 
 impl Transform<4, 2> for F2 {
+    const STRIDE: usize = 1;
+
     #[inline(always)]
     fn input<S: Simd>(s: S, d: [S::V; 4]) -> [S::V; 4] {
         [s.sub(d[0], d[2]), s.add(d[1], d[2]), s.sub(d[2], d[1]), s.sub(d[1], d[3])]
@@ -37,6 +43,40 @@ impl Transform<4, 2> for F2 {
         let difference = s.sub(m[1], m[2]);
         [s.add(m[0], sum), s.sub(difference, m[3])]
     }
+
+    #[inline(always)]
+    fn interleave<S: Simd>(s: S, y: [S::V; 2]) -> [S::V; 2] {
+        s.interleave2(y)
+    }
+}
+
+/// Two outputs of stride 2. The outer weights see even inputs only: F(2, 2) on the points 0, 1 and infinity. The middle one sees odd
+/// inputs only, two plain products.
+#[derive(Clone, Copy)]
+pub(crate) struct F2Strided;
+
+impl Transform<5, 2> for F2Strided {
+    const STRIDE: usize = 2;
+
+    #[inline(always)]
+    fn input<S: Simd>(s: S, d: [S::V; 5]) -> [S::V; 5] {
+        [s.sub(d[0], d[2]), d[2], s.sub(d[4], d[2]), d[1], d[3]]
+    }
+
+    #[inline(always)]
+    fn filter<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; 5] {
+        [g[0], s.add(g[0], g[2]), g[2], g[1], g[1]]
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(s: S, m: [S::V; 5]) -> [S::V; 2] {
+        [s.add(s.add(m[0], m[1]), m[3]), s.add(s.add(m[1], m[2]), m[4])]
+    }
+
+    #[inline(always)]
+    fn interleave<S: Simd>(s: S, y: [S::V; 2]) -> [S::V; 2] {
+        s.interleave2(y)
+    }
 }
 
 /// F(4, 3) on the points 0, 1, -1, 2, -2 and infinity.
@@ -44,6 +84,8 @@ impl Transform<4, 2> for F2 {
 pub(crate) struct F4;
 
 impl Transform<6, 4> for F4 {
+    const STRIDE: usize = 1;
+
     #[inline(always)]
     fn input<S: Simd>(s: S, d: [S::V; 6]) -> [S::V; 6] {
         let (two, four, five) = (s.splat(2.0), s.splat(4.0), s.splat(5.0));
@@ -87,6 +129,11 @@ impl Transform<6, 4> for F4 {
             s.mul_add(s.splat(4.0), sum2, sum1),
             s.add(s.mul_add(s.splat(8.0), difference2, difference1), m[5]),
         ]
+    }
+
+    #[inline(always)]
+    fn interleave<S: Simd>(s: S, y: [S::V; 4]) -> [S::V; 4] {
+        s.interleave4(y)
     }
 }
 
