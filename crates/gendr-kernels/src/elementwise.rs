@@ -1,7 +1,7 @@
 //! Functions of one value: SiLU, GELU and its gate, forward and backward.
 
 use crate::{
-    math::{gelu_slope, normal_distribution, sigmoid, silu_slope},
+    math::{gelu, gelu_and_slope, sigmoid, silu_slope},
     simd::{Kernel, Level, Simd, each_vector, load, store},
 };
 use rayon::prelude::*;
@@ -50,7 +50,7 @@ impl Rectifier {
     fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
         match self {
             Self::Silu => s.mul(x, sigmoid(s, x)),
-            Self::Gelu => s.mul(x, normal_distribution(s, x)),
+            Self::Gelu => gelu(s, x),
         }
     }
 
@@ -58,7 +58,7 @@ impl Rectifier {
     fn slope<S: Simd>(self, s: S, x: S::V) -> S::V {
         match self {
             Self::Silu => silu_slope(s, x),
-            Self::Gelu => gelu_slope(s, x),
+            Self::Gelu => gelu_and_slope(s, x)[1],
         }
     }
 }
@@ -91,11 +91,38 @@ pub fn geglu_backward(features: usize, x: &[f32], grad: &[f32], x_grad: &mut [f3
     rows.zip(x_grad.par_chunks_exact_mut(2 * features)).for_each(|((x, grad), x_grad)| {
         let (value, gate) = x.split_at(features);
         let (value_grad, gate_grad) = x_grad.split_at_mut(features);
-        let rectifier = Rectifier::Gelu;
-        level.run(Map { rectifier, x: gate, factor: Some(grad), slope: false, y: value_grad });
-        level.run(Map { rectifier, x: gate, factor: Some(grad), slope: true, y: gate_grad });
-        gate_grad.iter_mut().zip(value).for_each(|(grad, value)| *grad *= value);
+        level.run(GateGradients { value, gate, grad, value_grad, gate_grad });
     });
+}
+
+/// The gradients of `value * gelu(gate)`.
+struct GateGradients<'a> {
+    value: &'a [f32],
+    gate: &'a [f32],
+    grad: &'a [f32],
+    value_grad: &'a mut [f32],
+    gate_grad: &'a mut [f32],
+}
+
+impl Kernel for GateGradients<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { value, gate, grad, value_grad, gate_grad } = self;
+        let len = grad.len();
+        assert!([value.len(), gate.len(), value_grad.len(), gate_grad.len()] == [len; 4]);
+        each_vector::<S>(len, |at, count| {
+            // SAFETY: `count` floats from `at` on lie inside the slices.
+            unsafe {
+                let [gelu, slope] = gelu_and_slope(s, load(s, gate.as_ptr().add(at), count));
+                let grad = load(s, grad.as_ptr().add(at), count);
+                let by_value = s.mul(grad, load(s, value.as_ptr().add(at), count));
+                store(s, value_grad.as_mut_ptr().add(at), s.mul(grad, gelu), count);
+                store(s, gate_grad.as_mut_ptr().add(at), s.mul(by_value, slope), count);
+            }
+        });
+    }
 }
 
 /// `y = factor * f(x)` or `factor * f'(x)`; without a factor it is 1.

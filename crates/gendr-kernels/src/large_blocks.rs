@@ -15,9 +15,9 @@ const LARGE: usize = 1 << 20;
 /// Sizes are rounded up to this; also their alignment: a huge page.
 const PAGE: usize = 2 << 20;
 /// Blocks that wait at once, at most.
-const MOST_BLOCKS: usize = 32;
+const MOST_BLOCKS: usize = 256;
 /// Bytes that wait at once, at most.
-const MOST_BYTES: usize = 384 << 20;
+const MOST_BYTES: usize = 2 << 30;
 
 /// The allocator; a program installs it with `#[global_allocator]`.
 #[derive(Debug, Default)]

@@ -50,6 +50,6 @@ pub use matmul::{
 };
 pub use peak::peak_operations;
 pub use plain_loops::{PlainLoops, vectorized};
-pub use rearrange::{channels_to_pixels, enlarge, enlarge_backward, pixels_to_channels};
+pub use rearrange::{channels_to_pixels, enlarge, enlarge_backward, pixels_to_channels, transpose};
 pub use scratch::{copy, overwritten, release_scratch};
 pub use simd::{LEVEL_VARIABLE, Level, LevelError};

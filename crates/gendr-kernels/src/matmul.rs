@@ -7,7 +7,7 @@ use crate::{
     },
     math::gelu,
     scratch::{SharedMut, with_scratch},
-    simd::{Kernel, Level, Simd, load, store},
+    simd::{Kernel, Level, Simd, each_vector, load, store},
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -186,14 +186,13 @@ pub fn linear_backward_weight(
 pub fn linear_backward_bias(shape: &LinearShape, output_gradient: &[f32], bias_gradient: &mut [f32]) {
     assert_eq!(output_gradient.len(), shape.rows * shape.out_features, "floats in the output of {shape:?}");
     assert_eq!(bias_gradient.len(), shape.out_features, "floats in the bias of {shape:?}");
+    let level = Level::current();
     // Fixed runs of rows, so that the sum does not depend on the threads.
     let runs: Vec<Vec<f32>> = output_gradient
         .par_chunks(256 * shape.out_features)
         .map(|run| {
             let mut sums = vec![0.0; shape.out_features];
-            for row in run.chunks_exact(shape.out_features) {
-                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-            }
+            level.run(AddRows { rows: run, sums: &mut sums });
             sums
         })
         .collect();
@@ -423,20 +422,11 @@ impl Product<'_> {
         out: *mut f32,
         out_stride: usize,
     ) {
-        let added = self.bias.is_some() || self.residual.is_some();
-        for row in rows.clone().take(if added { rows.len() } else { 0 }) {
-            let out = out.wrapping_add((row - rows.start) * out_stride);
-            // SAFETY: the job that calls this owns these columns of these rows.
-            let to = unsafe { std::slice::from_raw_parts_mut(out, columns.len()) };
-            match self.residual {
-                Some(residual) => to.copy_from_slice(&residual[row * self.columns..][columns.clone()]),
-                None => to.fill(0.0),
-            }
-            if let Some(bias) = self.bias {
-                to.iter_mut().zip(&bias[columns.clone()]).for_each(|(to, bias)| *to += bias);
-            }
-        }
         let level = self.level;
+        let added = self.bias.is_some() || self.residual.is_some();
+        if added {
+            level.run(Start { product: self, rows: rows.clone(), columns: columns.clone(), out, out_stride });
+        }
         let own_len =
             if packed.right.is_empty() { right_len(level, columns.len(), self.depth.min(DEPTH)) } else { 0 };
         with_scratch(own_len, |own| {
@@ -472,6 +462,63 @@ impl Product<'_> {
                 });
             }
         });
+    }
+}
+
+/// Writes what is added to some rows and columns of a product, to rows `out_stride` floats apart; the job that runs it owns those.
+struct Start<'a> {
+    product: &'a Product<'a>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    out: *mut f32,
+    out_stride: usize,
+}
+
+impl Kernel for Start<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { product, rows, columns, out, out_stride } = self;
+        let bias = product.bias.map(|bias| &bias[columns.clone()]);
+        for (index, row) in rows.enumerate() {
+            let residual =
+                product.residual.map(|residual| &residual[row * product.columns..][columns.clone()]);
+            each_vector::<S>(columns.len(), |at, count| {
+                // SAFETY: `count` floats from `at` on lie inside the slices, and inside the row by the promise above.
+                unsafe {
+                    let read = |of: Option<&[f32]>| of.map(|of| load(s, of.as_ptr().add(at), count));
+                    let sum = match (read(bias), read(residual)) {
+                        (Some(bias), Some(residual)) => s.add(bias, residual),
+                        (bias, residual) => bias.or(residual).unwrap_or(s.zero()),
+                    };
+                    store(s, out.add(index * out_stride + at), sum, count);
+                }
+            });
+        }
+    }
+}
+
+/// Adds rows as long as `sums` to it.
+struct AddRows<'a> {
+    rows: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for AddRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for row in self.rows.chunks_exact(self.sums.len()) {
+            each_vector::<S>(row.len(), |at, count| {
+                // SAFETY: `count` floats from `at` on lie inside both.
+                unsafe {
+                    let sum = self.sums.as_mut_ptr().add(at);
+                    store(s, sum, s.add(load(s, sum, count), load(s, row.as_ptr().add(at), count)), count);
+                }
+            });
+        }
     }
 }
 

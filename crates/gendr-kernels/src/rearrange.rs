@@ -1,5 +1,9 @@
 //! Pixels in other places: enlargement by nearest neighbour, pixels to channels and back.
 
+use crate::{
+    scratch::SharedMut,
+    simd::{Kernel, Level, Simd, turn_round},
+};
 use rayon::prelude::*;
 
 /// Twice the height and width, or one less, by nearest neighbour: planes of `size` to planes of `enlarged` (height, width).
@@ -91,6 +95,45 @@ pub fn channels_to_pixels(factor: usize, size: (usize, usize), x: &[f32], y: &mu
     });
 }
 
+/// Rows to columns: planes of `rows` rows and `columns` columns each, which `y` holds the other way round.
+///
+/// # Panics
+///
+/// The slices do not hold the same whole planes.
+pub fn transpose(rows: usize, columns: usize, x: &[f32], y: &mut [f32]) {
+    /// Rows of one job.
+    const ROWS: usize = 64;
+    let plane = rows * columns;
+    assert!(plane > 0 && x.len().is_multiple_of(plane) && x.len() == y.len(), "planes of {rows}x{columns}");
+    let (level, jobs, shared) = (Level::current(), rows.div_ceil(ROWS), SharedMut::new(y));
+    (0..x.len() / plane * jobs).into_par_iter().for_each(|job| {
+        let (plane_at, row) = (job / jobs * plane, job % jobs * ROWS);
+        let count = (rows - row).min(ROWS);
+        let part = &x[plane_at + row * columns..][..count * columns];
+        let to = shared.address(plane_at + row);
+        level.run(TurnRound { rows: part, columns, to, to_stride: rows });
+    });
+}
+
+/// Writes rows of `columns` floats as columns, `to_stride` floats apart, which no other job writes.
+pub(crate) struct TurnRound<'a> {
+    pub(crate) rows: &'a [f32],
+    pub(crate) columns: usize,
+    pub(crate) to: *mut f32,
+    pub(crate) to_stride: usize,
+}
+
+impl Kernel for TurnRound<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { rows, columns, to, to_stride } = self;
+        // SAFETY: promised where it was built.
+        unsafe { turn_round(s, rows, columns, [rows.len() / columns, columns], to, to_stride) }
+    }
+}
+
 fn check_squares(factor: usize, (height, width): (usize, usize), x: usize, y: usize) {
     let whole = factor > 0 && height.is_multiple_of(factor) && width.is_multiple_of(factor);
     assert!(whole && height * width > 0, "squares of {factor} in {height}x{width}");
@@ -119,6 +162,21 @@ mod tests {
                 a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
             };
             assert!((dot(&y, &g) - dot(&x, &x_grad)).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn planes_are_transposed_at_every_level() {
+        for (rows, columns, planes) in [(1, 1, 1), (3, 70, 2), (130, 9, 3), (64, 64, 1)] {
+            let x = noise(1, rows * columns * planes);
+            for level in Level::available() {
+                let mut y = vec![f32::NAN; x.len()];
+                level.force(|| transpose(rows, columns, &x, &mut y));
+                for (i, &x) in x.iter().enumerate() {
+                    let (plane, row, column) = (i / (rows * columns), i / columns % rows, i % columns);
+                    assert_eq!(y[(plane * columns + column) * rows + row], x, "{level:?} {rows}x{columns}");
+                }
+            }
         }
     }
 

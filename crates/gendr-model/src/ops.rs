@@ -15,9 +15,9 @@ use burn::{
     tensor::{Tensor, activation, module, ops::ConvOptions},
 };
 use cpu::{
-    AddedConvKernels, AttentionKernels, ConvKernels, ConvSettings, FusedConvKernels, FusedLinearKernels,
-    GroupNormKernels, LayerNormKernels, LinearKernels, MomentKernels, Rearrangement, RearrangementKernels,
-    RectifierKernels, WideningKernels,
+    AddedConvKernels, AddedLinearKernels, AttentionKernels, ConvKernels, ConvSettings, FusedConvKernels,
+    FusedLinearKernels, GroupNormKernels, LayerNormKernels, LinearKernels, MomentKernels, Rearrangement,
+    RearrangementKernels, RectifierKernels, WideningKernels,
 };
 pub use gendr_kernels::Padding;
 use gendr_kernels::Rectifier;
@@ -230,7 +230,7 @@ pub fn linear_added<const D: usize>(
     bias: Option<Tensor<1>>,
     residual: Tensor<D>,
 ) -> Tensor<D> {
-    if !cpu::takes_fused(&x) {
+    if !cpu::takes(&x) {
         return residual + linear(x, weight, bias);
     }
     let weight = widen(weight, &x);
@@ -414,6 +414,24 @@ pub fn pixel_shuffle(x: Tensor<4>, factor: usize) -> Tensor<4> {
         h * factor,
         w * factor,
     ])
+}
+
+/// `[n, c, h, w]` to tokens, `[n, h · w, c]`.
+pub fn tokens(x: Tensor<4>) -> Tensor<3> {
+    let [n, c, h, w] = x.dims();
+    if cpu::takes(&x) {
+        return rearranged(x.reshape([n, 1, c, h * w]), Rearrangement::Transpose).reshape([n, h * w, c]);
+    }
+    x.reshape([n, c, h * w]).swap_dims(1, 2)
+}
+
+/// The inverse of [`tokens`]: `[n, h · w, c]` to `[n, c, h, w]`.
+pub fn pixels_of_tokens(tokens: Tensor<3>, [h, w]: [usize; 2]) -> Tensor<4> {
+    let [n, _, c] = tokens.dims();
+    if cpu::takes(&tokens) {
+        return rearranged(tokens.reshape([n, 1, h * w, c]), Rearrangement::Transpose).reshape([n, c, h, w]);
+    }
+    tokens.swap_dims(1, 2).reshape([n, c, h, w])
 }
 
 fn rearranged(x: Tensor<4>, rearrangement: Rearrangement) -> Tensor<4> {

@@ -122,8 +122,9 @@ impl PlainLoops for Squares<'_> {
         let mut sums = [0.0; 8];
         let (whole, rest) = self.0.as_chunks::<8>();
         for values in whole {
-            for (sum, &value) in sums.iter_mut().zip(values) {
-                *sum += f64::from(value) * f64::from(value);
+            // By index: iterators over both are not taken apart at the vector level.
+            for i in 0..8 {
+                sums[i] += f64::from(values[i]) * f64::from(values[i]);
             }
         }
         sums.iter().sum::<f64>() + rest.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>()

@@ -157,7 +157,7 @@ impl NamedVisitor for Collect<'_> {
         let of_a = b.transpose().matmul(gradient.clone()) * self.lora.factor;
         let of_b = gradient.matmul(a.transpose()) * self.lora.factor;
         for (which, tensor) in [("A", of_a), ("B", of_b)] {
-            match read(&tensor) {
+            match read(tensor) {
                 Some(values) => _ = self.found.insert(format!("{layer}.lora_{which}.weight"), values),
                 None => self.failed = true,
             }

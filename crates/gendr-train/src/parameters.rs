@@ -5,6 +5,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Gradients, Tensor, TensorData},
 };
+use gendr_kernels::{copy, overwritten};
 use gendr_model::{TensorSource, for_each_parameter, load_into};
 
 /// Names, shapes and values of all parameters, in the order of the network.
@@ -59,7 +60,8 @@ impl TensorSource for InOrder<'_> {
         if !self.parameters.names.get(i).is_some_and(fits) {
             return Err(gendr_model::Error::argument(format!("{name} is not parameter {i} of this network")));
         }
-        Ok(TensorData::new(self.values[i].clone(), shape.to_vec()))
+        let values = &self.values[i];
+        Ok(TensorData::new(overwritten(values.len(), |to| copy(values, to)), shape.to_vec()))
     }
 }
 
@@ -85,13 +87,13 @@ struct Collect<'a> {
 impl ModuleVisitor for Collect<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let gradient = param.val().grad_remove(self.gradients);
-        let values = gradient.as_ref().and_then(read);
-        self.failed |= gradient.is_some() && values.is_none();
-        self.found.push(values);
+        let values = gradient.map(read);
+        self.failed |= values == Some(None);
+        self.found.push(values.flatten());
     }
 }
 
-/// The values of a tensor, if its device can be read.
-pub(crate) fn read<const D: usize>(tensor: &Tensor<D>) -> Option<Vec<f32>> {
-    tensor.clone().try_into_data().ok()?.try_to_vec::<f32>().ok()
+/// The values of a tensor, if its device can be read; not copied where nothing else has them.
+pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Option<Vec<f32>> {
+    tensor.try_into_data().ok()?.try_into_vec::<f32>().ok()
 }

@@ -68,8 +68,12 @@ pub fn attention_backward(
     let by_key = [key.len(), value.len(), key_gradient.len(), value_gradient.len()];
     shape.check(&by_query, &by_key, Some(logarithms.len()));
     let level = Level::current();
+    if shape.queries == 0 {
+        key_gradient.fill(0.0);
+        return value_gradient.fill(0.0);
+    }
     with_scratch(shape.logarithm_len(), |sums| {
-        sums.par_chunks_mut(shape.queries.max(1)).enumerate().for_each(|(head, sums)| {
+        sums.par_chunks_mut(shape.queries).enumerate().for_each(|(head, sums)| {
             for (token, sum) in sums.iter_mut().enumerate() {
                 let at = shape.at(head, shape.queries, token);
                 let pairs = output[at..at + shape.head_size].iter().zip(&gradient[at..]);

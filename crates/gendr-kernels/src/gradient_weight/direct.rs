@@ -5,6 +5,7 @@ use crate::{
     direct::{PIXELS, picture, read_strided},
     gemm::{Block, LeftLayout, View, right_len},
     matmul::pack_right,
+    rearrange::TurnRound,
     scratch::{SharedMut, with_scratch},
     simd::{Kernel, Simd},
     winograd::PaddedRow,
@@ -16,6 +17,8 @@ use std::ops::Range;
 const ROWS: usize = 288;
 /// Output channels that one job computes.
 const COLUMNS: usize = 384;
+/// Weights whose sums over all parts one job adds up.
+const SUMMED_ROWS: usize = 48;
 /// Parts that all pixels are cut into, at most.
 const PARTS: usize = 16;
 /// Floats that the parts' sums may take.
@@ -43,11 +46,18 @@ impl WeightGradient<'_> {
                     shared.address(part * rows * columns + row * columns + column),
                 );
             });
-            // The sums lie `[part][weight][output channel]`.
-            weight_gradient.par_chunks_exact_mut(rows).enumerate().for_each(|(channel, to)| {
-                for (row, to) in to.iter_mut().enumerate() {
-                    *to = (0..parts).map(|part| sums[(part * rows + row) * columns + channel]).sum();
+            // The sums lie `[part][weight][output channel]`; those of all parts go to the first one.
+            let (first, others) = sums.split_at_mut(rows * columns);
+            assert_eq!(weight_gradient.len(), first.len());
+            let to = SharedMut::new(weight_gradient);
+            first.par_chunks_mut(SUMMED_ROWS * columns).enumerate().for_each(|(chunk, sums)| {
+                let row = chunk * SUMMED_ROWS;
+                for part in others.chunks_exact(rows * columns) {
+                    let part = &part[row * columns..][..sums.len()];
+                    sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
                 }
+                let to = to.address(row);
+                self.level.run(TurnRound { rows: sums, columns, to, to_stride: rows });
             });
         });
     }

@@ -178,7 +178,8 @@ impl Kernel for InverseWeights<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut weights = [0.0; 9 * 16];
+        // A row a position, sixteen of them so that they can be turned round, then a row a kernel.
+        let (mut weights, mut kernels) = ([0.0; 16 * 16], [0.0; 16 * 16]);
         for first in (0..self.out_channels).step_by(S::LANES) {
             let from = &self.from[first..][..35 * self.matrix + S::LANES];
             let mut columns = [[s.zero(); 3]; 6];
@@ -197,17 +198,22 @@ impl Kernel for InverseWeights<'_> {
                 }
                 let row = F4::filter_gradient(s, u);
                 for (j, v) in row.into_iter().enumerate() {
-                    // SAFETY: nine rows of 16 floats, at least a vector each.
+                    // SAFETY: sixteen rows of 16 floats, at least a vector each.
                     unsafe { s.store(weights.as_mut_ptr().add((3 * i + j) * 16), v) };
+                }
+            }
+            for position in (0..9).step_by(S::LANES) {
+                // SAFETY: positions up to sixteen, of which a vector is in `weights` at `position`, and as many rows in `kernels`.
+                unsafe {
+                    let from = weights.as_ptr().add(position * 16);
+                    s.transpose(from, 16, kernels.as_mut_ptr().add(position), 16);
                 }
             }
             for lane in 0..S::LANES.min(self.out_channels - first) {
                 let at = ((first + lane) * self.in_channels + self.channel) * 9;
                 // SAFETY: this job alone writes this input channel's weights.
                 let to = unsafe { self.to.part(at, 9) };
-                for (position, to) in to.iter_mut().enumerate() {
-                    *to = weights[position * 16 + lane];
-                }
+                to.copy_from_slice(&kernels[lane * 16..][..9]);
             }
         }
     }

@@ -252,27 +252,21 @@ impl SpatialAttention {
         if pass.stopped() {
             return x;
         }
-        let [n, c, h, w] = x.dims();
+        let [.., h, w] = x.dims();
         let normed = pass.norm(x.clone(), &self.group_norm);
-        let seen = tokens(pass.keys(normed.clone()));
-        let query = self.to_q.forward(tokens(normed));
+        let seen = ops::tokens(pass.keys(normed.clone()));
+        let query = self.to_q.forward(ops::tokens(normed));
         let key = self.to_k.forward(seen.clone());
         let value = self.to_v.forward(seen);
         let y = self.to_out[0].forward(ops::attention(query, key, value, 1));
         pass.done(self.multiply_adds(h * w));
-        x + y.swap_dims(1, 2).reshape([n, c, h, w])
+        x + ops::pixels_of_tokens(y, [h, w])
     }
 
     fn multiply_adds(&self, positions: usize) -> u64 {
         let channels = self.to_q.weight.lazy_shape()[0] as u64;
         4 * self.to_q.multiply_adds(positions) + 2 * (positions as u64).pow(2) * channels
     }
-}
-
-/// `[n, c, h, w]` to `[n, h · w, c]`.
-fn tokens(x: Tensor<4>) -> Tensor<3> {
-    let [n, c, h, w] = x.dims();
-    x.reshape([n, c, h * w]).swap_dims(1, 2)
 }
 
 fn resnets(

@@ -18,7 +18,7 @@ use burn_flex::FlexTensor;
 pub(super) use convolution::{AddedConvKernels, ConvKernels, ConvSettings, FusedConvKernels};
 pub(super) use group_norm::{GroupNormKernels, MomentKernels};
 pub(super) use layer_norm::LayerNormKernels;
-pub(super) use linear::{FusedLinearKernels, LinearKernels};
+pub(super) use linear::{AddedLinearKernels, FusedLinearKernels, LinearKernels};
 pub(super) use rearrangement::{Rearrangement, RearrangementKernels};
 pub(super) use rectifier::RectifierKernels;
 pub(super) use widening::WideningKernels;

@@ -73,8 +73,8 @@ impl Transformer2d {
         prompt: &mut impl Iterator<Item = &'a PromptKeys>,
         pass: &mut Pass,
     ) -> Tensor<4> {
-        let [n, c, h, w] = x.dims();
-        let tokens = pass.norm(x.clone(), &self.norm).reshape([n, c, h * w]).swap_dims(1, 2);
+        let [_, c, h, w] = x.dims();
+        let tokens = ops::tokens(pass.norm(x.clone(), &self.norm));
         let mut tokens = self.proj_in.forward(tokens);
         let mut prompt_tokens = 0;
         for (block, keys) in self.transformer_blocks.iter().zip(prompt) {
@@ -84,7 +84,7 @@ impl Transformer2d {
             tokens = block.forward(tokens, keys, [h, w], pass);
             prompt_tokens = keys.key.dims()[1];
         }
-        let y = self.proj_out.forward(tokens).swap_dims(1, 2).reshape([n, c, h, w]);
+        let y = ops::pixels_of_tokens(self.proj_out.forward(tokens), [h, w]);
         // Self-attention has told of its own work.
         let told = self.transformer_blocks.len() * 2 * c;
         pass.done(

@@ -27,9 +27,9 @@ pub(super) struct Lists<'a> {
 impl PartialEq for Resident {
     fn eq(&self, other: &Self) -> bool {
         let lists = |one: &Self| {
-            let average = one.average.as_ref().map(read);
+            let average = one.average.clone().map(read);
             [Some(&one.weights), Some(&one.first_moments), Some(&one.second_moments), one.pending.as_ref()]
-                .map(|list| list.map(read))
+                .map(|list| list.cloned().map(read))
                 .into_iter()
                 .chain([average])
                 .collect::<Vec<_>>()
@@ -60,7 +60,7 @@ impl Resident {
     /// A resource error where the device cannot be read.
     pub(super) fn settle(&self, lists: Lists<'_>) -> Result<()> {
         let back = |from: &Tensor<1>, to: &mut [Vec<f32>]| {
-            let values = read(from).ok_or_else(|| unreadable("weights"))?;
+            let values = read(from.clone()).ok_or_else(|| unreadable("weights"))?;
             let mut rest = values.as_slice();
             for list in to {
                 let (here, after) = rest.split_at_checked(list.len()).ok_or_else(|| unreadable("weights"))?;
@@ -114,7 +114,7 @@ impl Resident {
     /// A resource error where the device cannot be read.
     pub(super) fn take_gradients(&mut self) -> Result<Option<(Tensor<1>, f64)>> {
         let Some(gradients) = self.pending.take() else { return Ok(None) };
-        let square = read(&gradients.clone().square().sum()).ok_or_else(|| unreadable("gradients"))?;
+        let square = read(gradients.clone().square().sum()).ok_or_else(|| unreadable("gradients"))?;
         Ok(Some((gradients, f64::from(square[0]).sqrt())))
     }
 

@@ -91,20 +91,27 @@ impl Backward<Flex, 3> for AttentionBackward {
         let Kept { inputs, output, logarithms } = ops.state;
         let sizes = inputs.each_ref().map(TensorMetadata::shape);
         let [query, key, value] = inputs.map(Dense::new);
-        let mut out = sizes.each_ref().map(|size| vec![0.0; size.num_elements()]);
-        let [query_grad, key_grad, value_grad] = &mut out;
-        gendr_kernels::attention_backward(
-            &self.shape,
-            query.values(),
-            key.values(),
-            value.values(),
-            Dense::new(output).values(),
-            &logarithms,
-            grad.values(),
-            query_grad,
-            key_grad,
-            value_grad,
-        );
+        let output = Dense::new(output);
+        let (mut key_grad, mut value_grad) = (Vec::new(), Vec::new());
+        let query_grad = overwritten(self.shape.query_len(), |query_grad| {
+            key_grad = overwritten(self.shape.key_len(), |key_grad| {
+                value_grad = overwritten(self.shape.key_len(), |value_grad| {
+                    gendr_kernels::attention_backward(
+                        &self.shape,
+                        query.values(),
+                        key.values(),
+                        value.values(),
+                        output.values(),
+                        &logarithms,
+                        grad.values(),
+                        query_grad,
+                        key_grad,
+                        value_grad,
+                    );
+                });
+            });
+        });
+        let out = [query_grad, key_grad, value_grad];
         for ((node, out), size) in ops.parents.into_iter().zip(out).zip(sizes) {
             if let Some(node) = node {
                 grads.register::<Flex>(node.id, tensor(out, size));

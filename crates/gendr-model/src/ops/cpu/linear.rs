@@ -3,6 +3,7 @@
 use burn::backend::{
     Autodiff, Backend, Flex, TensorMetadata,
     autodiff::{
+        NodeId,
         checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
         grads::Gradients,
         ops::{Backward, Ops, OpsKind},
@@ -30,9 +31,9 @@ pub(in crate::ops) trait LinearKernels: Backend {
     fn kernel_geglu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-/// A linear layer with its gate, for restoring.
-#[backend_extension(Flex)]
-pub(in crate::ops) trait FusedLinearKernels: Backend {
+/// A linear layer and what is added to it, with gradients.
+#[backend_extension(Flex, Autodiff)]
+pub(in crate::ops) trait AddedLinearKernels: Backend {
     /// [`LinearKernels::kernel_linear`] plus `residual`, a tensor like the result.
     fn kernel_linear_added(
         x: FloatTensor<Self>,
@@ -40,7 +41,11 @@ pub(in crate::ops) trait FusedLinearKernels: Backend {
         bias: FloatTensor<Self>,
         residual: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
+}
 
+/// A linear layer with its gate, for restoring.
+#[backend_extension(Flex)]
+pub(in crate::ops) trait FusedLinearKernels: Backend {
     /// [`LinearKernels::kernel_geglu`] of [`LinearKernels::kernel_linear`].
     fn kernel_linear_geglu(
         x: FloatTensor<Self>,
@@ -70,7 +75,7 @@ impl LinearKernels for Flex {
     }
 }
 
-impl FusedLinearKernels for Flex {
+impl AddedLinearKernels for Flex {
     fn kernel_linear_added(
         x: FlexTensor,
         weight: FlexTensor,
@@ -86,7 +91,9 @@ impl FusedLinearKernels for Flex {
         });
         tensor(y, size)
     }
+}
 
+impl FusedLinearKernels for Flex {
     fn kernel_linear_geglu(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
         let shape = linear_shape(&x, weight.shape()[0] / 2);
         let size = with_last(x.shape(), shape.out_features);
@@ -128,6 +135,26 @@ impl<C: CheckpointStrategy> LinearKernels for Autodiff<Flex, C> {
     }
 }
 
+impl<C: CheckpointStrategy> AddedLinearKernels for Autodiff<Flex, C> {
+    fn kernel_linear_added(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node(), residual.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let (bias, residual) = (bias.into_primitive(), residual.into_primitive());
+        match AddedLinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = Flex::kernel_linear_added(x.clone(), weight.clone(), bias, residual);
+                prep.finish((x, weight), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(Flex::kernel_linear_added(x, weight, bias, residual)),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct LinearBackward;
 
@@ -135,27 +162,55 @@ impl Backward<Flex, 3> for LinearBackward {
     type State = (FlexTensor, FlexTensor);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let grad = Dense::new(grads.consume::<Flex>(&ops.node));
-        let (x, weight) = ops.state;
+        let grad = grads.consume::<Flex>(&ops.node);
+        self.register(ops.parents.map(|node| Some(node?.id)), ops.state, grad, grads);
+    }
+}
+
+#[derive(Debug)]
+struct AddedLinearBackward;
+
+impl Backward<Flex, 4> for AddedLinearBackward {
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let [x, weight, bias, residual] = ops.parents.map(|node| Some(node?.id));
+        let grad = grads.consume::<Flex>(&ops.node);
+        if let Some(id) = residual {
+            grads.register::<Flex>(id, grad.clone());
+        }
+        LinearBackward.register([x, weight, bias], ops.state, grad, grads);
+    }
+}
+
+impl LinearBackward {
+    /// Registers the gradients of input, weight and bias.
+    fn register(
+        &self,
+        [x_node, weight_node, bias_node]: [Option<NodeId>; 3],
+        (x, weight): (FlexTensor, FlexTensor),
+        grad: FlexTensor,
+        grads: &mut Gradients,
+    ) {
+        let grad = Dense::new(grad);
         let (shape, size) = (linear_shape(&x, weight.shape()[0]), x.shape());
-        let [x_node, weight_node, bias_node] = ops.parents;
-        if let Some(node) = x_node {
+        if let Some(id) = x_node {
             let weight = Dense::new(weight);
             let out = overwritten(shape.rows * shape.in_features, |out| {
                 gendr_kernels::linear_backward_input(&shape, grad.values(), weight.values(), out);
             });
-            grads.register::<Flex>(node.id, tensor(out, size));
+            grads.register::<Flex>(id, tensor(out, size));
         }
-        if let Some(node) = weight_node {
+        if let Some(id) = weight_node {
             let out = overwritten(shape.in_features * shape.out_features, |out| {
                 gendr_kernels::linear_backward_weight(&shape, Dense::new(x).values(), grad.values(), out);
             });
-            grads.register::<Flex>(node.id, tensor(out, [shape.out_features, shape.in_features]));
+            grads.register::<Flex>(id, tensor(out, [shape.out_features, shape.in_features]));
         }
-        if let Some(node) = bias_node {
+        if let Some(id) = bias_node {
             let mut out = vec![0.0; shape.out_features];
             gendr_kernels::linear_backward_bias(&shape, grad.values(), &mut out);
-            grads.register::<Flex>(node.id, tensor(out, [shape.out_features]));
+            grads.register::<Flex>(id, tensor(out, [shape.out_features]));
         }
     }
 }

@@ -11,7 +11,9 @@ use burn::backend::{
     tensor::FloatTensor,
 };
 use burn_flex::FlexTensor;
-use gendr_kernels::{channels_to_pixels, enlarge, enlarge_backward, overwritten, pixels_to_channels};
+use gendr_kernels::{
+    channels_to_pixels, enlarge, enlarge_backward, overwritten, pixels_to_channels, transpose,
+};
 
 use super::{Dense, tensor};
 
@@ -24,6 +26,8 @@ pub(in crate::ops) enum Rearrangement {
     PixelsToChannels(usize),
     /// `[n, c f², h, w]` to `[n, c, h f, w f]`.
     ChannelsToPixels(usize),
+    /// `[n, c, h, w]` to `[n, c, w, h]`.
+    Transpose,
 }
 
 /// Rearrangements with gradients.
@@ -43,6 +47,7 @@ impl RearrangementKernels for Flex {
             Rearrangement::Enlarge(_) => enlarge((from[2], from[3]), (to[2], to[3]), x.values(), y),
             Rearrangement::PixelsToChannels(f) => pixels_to_channels(f, (from[2], from[3]), x.values(), y),
             Rearrangement::ChannelsToPixels(f) => channels_to_pixels(f, (to[2], to[3]), x.values(), y),
+            Rearrangement::Transpose => transpose(from[2], from[3], x.values(), y),
         });
         tensor(y, to)
     }
@@ -54,6 +59,7 @@ impl Rearrangement {
             Self::Enlarge([height, width]) => [n, c, height, width],
             Self::PixelsToChannels(f) => [n, c * f * f, h / f, w / f],
             Self::ChannelsToPixels(f) => [n, c / (f * f), h * f, w * f],
+            Self::Transpose => [n, c, w, h],
         }
     }
 }
@@ -91,6 +97,7 @@ impl Backward<Flex, 1> for RearrangementBackward {
             Rearrangement::ChannelsToPixels(f) => {
                 Flex::kernel_rearrange(grad, Rearrangement::PixelsToChannels(f))
             }
+            Rearrangement::Transpose => Flex::kernel_rearrange(grad, Rearrangement::Transpose),
             Rearrangement::Enlarge([height, width]) => {
                 let [h, w] = ops.state;
                 let (large, grad) = (grad.shape(), Dense::new(grad));
