@@ -11,7 +11,7 @@ mod softmax;
 mod tests;
 
 use crate::{
-    gemm::{Block, DEPTH, LeftLayout, QUAD, ROWS, View, left_len, pack_left, packed_place},
+    gemm::{Block, DEPTH, Factors, LeftLayout, QUAD, ROWS, View, left_len, pack_left, packed_place},
     matmul::pack_right,
     scratch::{SharedMut, with_scratch},
     simd::Level,
@@ -114,7 +114,8 @@ pub fn attention(
     let head_len = left_len(shape.head_size, shape.keys);
     with_scratch(shape.batch * shape.heads * head_len, |values| {
         pack_values(level, shape, value, values);
-        let forward = Forward { level, shape, query, key, values, output, logarithms };
+        let forward =
+            Forward { level, factors: Factors::current(), shape, query, key, values, output, logarithms };
         let blocks = shape.queries.div_ceil(QUERIES);
         (0..shape.batch * shape.heads * blocks).into_par_iter().for_each(|job| {
             forward.block(job / blocks, job % blocks * QUERIES);
@@ -140,6 +141,7 @@ fn pack_values(level: Level, shape: &AttentionShape, value: &[f32], packed: &mut
 /// product with the values, and no sum runs along a vector.
 struct Forward<'a> {
     level: Level,
+    factors: Factors,
     shape: &'a AttentionShape,
     query: &'a [f32],
     key: &'a [f32],
@@ -225,7 +227,7 @@ impl Forward<'_> {
         let size = self.shape.head_size;
         let from = self.shape.at(head, self.shape.keys, keys.start);
         for step in (0..size).step_by(DEPTH) {
-            self.level.run(Block {
+            let block = Block {
                 rows: keys.len(),
                 columns,
                 depth: (size - step).min(DEPTH),
@@ -237,7 +239,8 @@ impl Forward<'_> {
                 out: out.as_mut_ptr(),
                 out_stride: columns,
                 accumulate: step > 0,
-            });
+            };
+            self.factors.multiply(self.level, block);
         }
     }
 
@@ -252,7 +255,7 @@ impl Forward<'_> {
     ) {
         let shape = self.shape;
         let left = head * left_len(shape.head_size, shape.keys) + packed_place(0, keys.start, shape.keys);
-        self.level.run(Block {
+        let block = Block {
             rows: shape.head_size,
             columns,
             depth: keys.len(),
@@ -264,6 +267,7 @@ impl Forward<'_> {
             out: result.as_mut_ptr(),
             out_stride: columns,
             accumulate: keys.start > 0,
-        });
+        };
+        self.factors.multiply(self.level, block);
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     conv_shape::ConvShape,
     direct::Direct,
     filters::Filters,
+    gemm::Factors,
     gradient_input, gradient_weight,
     simd::Level,
     winograd::{Method, Winograd},
@@ -106,7 +107,10 @@ fn convolve_by(
         Route::Winograd(method) => {
             Winograd { level, shape: *shape, input, filters, finish }.run(method, output);
         }
-        Route::Direct => Direct { level, shape: shape.in_one_row(), input, filters, finish }.run(output),
+        Route::Direct => {
+            let factors = Factors::current();
+            Direct { level, factors, shape: shape.in_one_row(), input, filters, finish }.run(output);
+        }
     }
 }
 

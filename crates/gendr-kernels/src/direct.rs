@@ -6,7 +6,7 @@ use crate::{
     activation::{Epilogue, Finish},
     conv_shape::ConvShape,
     filters::Filters,
-    gemm::{Block, DEPTH, LeftLayout, ROWS, left_len, packed_place, right_len},
+    gemm::{Block, DEPTH, Factors, LeftLayout, ROWS, left_len, packed_place, right_len},
     scratch::{SharedMut, with_scratch},
     simd::{Kernel, Level, Simd, clear},
     winograd::PaddedRow,
@@ -25,6 +25,7 @@ const SHARED_PIXELS: usize = 4 << 20;
 #[derive(Clone, Copy)]
 pub(crate) struct Direct<'a> {
     pub(crate) level: Level,
+    pub(crate) factors: Factors,
     pub(crate) shape: ConvShape,
     pub(crate) input: &'a [f32],
     pub(crate) filters: Filters<'a>,
@@ -155,7 +156,7 @@ impl Direct<'_> {
         let at = job.place(&self.shape);
         let plane = self.shape.out_height() * self.shape.out_width();
         output.address(at + (job.channels.len() - 1) * plane + job.pixels.len());
-        self.level.run(Block {
+        let block = Block {
             rows: job.channels.len(),
             columns: job.pixels.len(),
             depth: steps.len(),
@@ -167,7 +168,8 @@ impl Direct<'_> {
             out: output.address(at),
             out_stride: plane,
             accumulate: steps.start > 0,
-        });
+        };
+        self.factors.multiply(self.level, block);
     }
 
     fn finish(&self, job: &Job, output: SharedMut<'_>) {

@@ -4,7 +4,10 @@
 //! of columns (`[panel][depth][3 * LANES]`, the last panel as many whole vectors as it needs). One step of the inner loop
 //! multiplies a broadcast left float with up to three vectors of the right panel.
 
+mod bf16;
+
 use crate::simd::{Kernel, Level, Simd, clear, copy, load, store};
+pub use bf16::Factors;
 
 /// Rows that are packed at once: the longest vector, so that they can be transformed with one row a lane.
 pub(crate) const ROWS: usize = 16;
@@ -22,7 +25,7 @@ const ROW_BLOCK: usize = 128;
 pub(crate) const DEPTH: usize = 256;
 
 /// Where the rows of a left matrix lie.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum LeftLayout {
     /// Packed panels of this depth.
     Packed(usize),
@@ -169,6 +172,25 @@ impl Block {
                     right = right.add(N * S::LANES);
                 }
             }
+            self.store_tile(s, sums, out, rows, width);
+        }
+    }
+
+    /// Writes the sums of a tile, or adds them to what is there.
+    ///
+    /// # Safety
+    /// `rows` rows of `width` floats of `out` are writable, by this thread alone.
+    #[inline(always)]
+    unsafe fn store_tile<S: Simd, const R: usize, const N: usize>(
+        &self,
+        s: S,
+        sums: [[S::V; N]; R],
+        out: *mut f32,
+        rows: usize,
+        width: usize,
+    ) {
+        // SAFETY: inside those rows.
+        unsafe {
             // Indexes that the compiler knows keep the sums in registers.
             let whole = rows == R && width == N * S::LANES;
             for (r, sums) in sums.into_iter().enumerate() {

@@ -40,6 +40,7 @@ pub use attention::{AttentionShape, attention, attention_backward};
 pub use conv_shape::{ConvShape, Padding, ShapeError};
 pub use conv2d::{conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
 pub use elementwise::{Rectifier, geglu, geglu_backward};
+pub use gemm::Factors;
 pub use group_norm::{GroupNormShape, group_moments, group_norm, group_norm_backward, group_norm_by};
 pub use large_blocks::LargeBlockAllocator;
 pub use layer_norm::{LayerNormShape, layer_norm, layer_norm_backward};

@@ -2,7 +2,7 @@
 
 use crate::{
     gemm::{
-        Block, DEPTH, LeftLayout, PackRightPanel, PackRightRows, ROWS, View, left_len, pack_left,
+        Block, DEPTH, Factors, LeftLayout, PackRightPanel, PackRightRows, ROWS, View, left_len, pack_left,
         packed_place, right_len,
     },
     math::gelu,
@@ -89,8 +89,8 @@ pub fn matmul(shape: &MatmulShape, left: &[f32], right: &[f32], output: &mut [f3
         let left = shape.left(&left[n * rows * depth..][..rows * depth]);
         let right = shape.right(&right[n * depth * columns..][..depth * columns]);
         let output = &mut output[n * rows * columns..][..rows * columns];
-        Product { level: Level::current(), rows, columns, depth, left, right, bias: None, residual: None }
-            .run(output);
+        let (level, factors) = (Level::current(), Factors::F32);
+        Product { level, factors, rows, columns, depth, left, right, bias: None, residual: None }.run(output);
     }
 }
 
@@ -268,8 +268,9 @@ fn layer<'a>(
     let &LinearShape { rows, in_features, out_features } = shape;
     let left = View { data: input, row_stride: in_features, column_stride: 1 };
     let right = View { data: weight, row_stride: 1, column_stride: in_features };
-    let (level, columns, depth) = (Level::current(), out_features, in_features);
-    Product { level, rows, columns, depth, left, right, bias, residual: None }
+    let (level, factors) = (Level::current(), Factors::current());
+    let (columns, depth) = (out_features, in_features);
+    Product { level, factors, rows, columns, depth, left, right, bias, residual: None }
 }
 
 /// `to = value * gelu(gate)`.
@@ -347,6 +348,7 @@ struct Packed<'a> {
 #[derive(Clone, Copy)]
 struct Product<'a> {
     level: Level,
+    factors: Factors,
     rows: usize,
     columns: usize,
     depth: usize,
@@ -447,7 +449,7 @@ impl Product<'_> {
                     let from = &packed.left[packed_place(rows.start, step, self.depth)..];
                     (from, LeftLayout::Packed(self.depth))
                 };
-                level.run(Block {
+                let block = Block {
                     rows: rows.len(),
                     columns: columns.len(),
                     depth,
@@ -459,7 +461,8 @@ impl Product<'_> {
                     out,
                     out_stride,
                     accumulate: step > 0 || added,
-                });
+                };
+                self.factors.multiply(level, block);
             }
         });
     }

@@ -142,6 +142,26 @@ impl Level {
         }
     }
 
+    /// Whether this level has instructions for products of bf16 here.
+    pub(crate) fn has_bf16(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512bf16"),
+            _ => false,
+        }
+    }
+
+    /// [`Self::run`] with the machine's instructions for products of bf16, where it has some.
+    #[inline]
+    pub(crate) fn run_bf16<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the level as in `run`, bf16 as just seen.
+            Self::Avx512 if self.has_bf16() => unsafe { avx512::run_bf16(kernel) },
+            _ => self.run(kernel),
+        }
+    }
+
     /// Runs a kernel compiled for this level.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -261,6 +281,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `v` times 2^n, where `rounded` is [`ROUNDING`] plus the whole number n and the product neither too large nor too small for
     /// a normal float.
     fn add_exponent(self, v: Self::V, rounded: Self::V) -> Self::V;
+    /// Both rounded to the nearest bf16, `low` in the lower half of each lane. A number that is none stays one if its upper half
+    /// says so, as those that arithmetic makes do.
+    fn pair_bf16(self, low: Self::V, high: Self::V) -> Self::V;
+    /// The lower and the upper bf16 of each lane.
+    fn unpair_bf16(self, v: Self::V) -> [Self::V; 2];
+    /// `c` plus the two products of each lane's pairs of bf16.
+    #[inline(always)]
+    fn add_products_bf16(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        let ([a_low, a_high], [b_low, b_high]) = (self.unpair_bf16(a), self.unpair_bf16(b));
+        self.mul_add(a_high, b_high, self.mul_add(a_low, b_low, c))
+    }
     /// The sum of the lanes.
     fn sum(self, v: Self::V) -> f32;
 

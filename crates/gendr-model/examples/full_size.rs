@@ -1,6 +1,6 @@
 //! Times a latent model of diffusers folders and compares it with outputs that another program computed.
 //!
-//! `full_size WEIGHTS [--io FILE] [--size N] [--runs N] [--stage enc,unet,dec]`: WEIGHTS holds `unet/`, `vae/` and
+//! `full_size WEIGHTS [--io FILE] [--size N] [--runs N] [--stage enc,unet,dec] [--precision f32|bf16]`: WEIGHTS holds `unet/`, `vae/` and
 //! `prompt.safetensors`; FILE holds `enc.in0`, `enc.out`, `unet.in0`, `unet.out`, `dec.in0` and `dec.out`, each stage's input
 //! being the output of the one before. Every run goes through encoder, UNet and decoder; the peak of memory is that of the runs.
 #![allow(clippy::print_stdout)]
@@ -8,7 +8,7 @@
 use std::{error::Error, fs, path::Path, time::Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use gendr_kernels::LargeBlockAllocator;
+use gendr_kernels::{Factors, LargeBlockAllocator};
 use gendr_model::{
     AutoencoderKl, AutoencoderKlConfig, GuidedPass, LatentModel, OneStep, Pass, PromptedUnet, Unet,
     UnetConfig, Weights,
@@ -31,6 +31,8 @@ fn main() -> Result<()> {
             "--size" => size = value.parse()?,
             "--runs" => runs = value.parse()?,
             "--stage" => stages = value,
+            "--precision" if value == "bf16" => Factors::Bf16.use_on_thread(),
+            "--precision" if value == "f32" => {}
             _ => return Err(format!("unknown option {name}").into()),
         }
     }
@@ -61,8 +63,10 @@ fn main() -> Result<()> {
             times[stage].push(start.elapsed().as_secs_f64());
             if let (0, Some(io)) = (run, &io) {
                 let want: Tensor<4> = Tensor::from_data(io.values(&format!("{name}.out"))?, &device);
-                let difference: f32 = (y - want).abs().max().into_scalar();
-                println!("{name}: largest difference {difference:.2e}");
+                let difference = (y - want).abs();
+                let largest: f32 = difference.clone().max().into_scalar();
+                let rms: f32 = difference.square().mean().sqrt().into_scalar();
+                println!("{name}: largest difference {largest:.2e}, rms {rms:.2e}");
             }
         }
     }

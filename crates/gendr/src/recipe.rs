@@ -6,7 +6,8 @@ use gendr_image::{ColorFix, Depth, Limits, Metadata, Notice, OutputFormat, Pictu
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cutting, Drift, Error, FileOptions, RestoreOptions, Restorer, Result, TargetSize, Tiling, VaeTiling,
+    Cutting, Drift, Error, FileOptions, Precision, RestoreOptions, Restorer, Result, TargetSize, Tiling,
+    VaeTiling,
 };
 
 /// All that decides the pixels of a result besides its input. It holds no time, path, host or number of threads.
@@ -33,6 +34,9 @@ pub struct Recipe {
     pub cutting: Cutting,
     /// Where the network ran.
     pub device: String,
+    /// What it computed in, where that was not f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
     /// The file's format and samples.
     pub file: RecipeFile,
     /// How far the result lies from the input, where that was measured.
@@ -83,6 +87,7 @@ impl Recipe {
             seed: options.seed,
             cutting,
             device: restorer.device().to_string(),
+            precision: precision(restorer),
             file: RecipeFile {
                 format: format.extension().to_owned(),
                 bits: files.depth.map(bits),
@@ -121,7 +126,7 @@ impl Recipe {
     /// such as memory, stays.
     ///
     /// # Errors
-    /// An argument error where `restorer` has another model, an input error for values that make no sense.
+    /// An argument error where `restorer` has another model or precision, an input error for values that make no sense.
     pub fn apply(
         &self,
         restorer: &Restorer,
@@ -132,6 +137,11 @@ impl Recipe {
             let name = if self.model.name.is_empty() { "another one" } else { &self.model.name };
             return Err(Error::argument(format!("the model is not the one of the recipe, {name}"))
                 .with_hint("name the recipe's model with `--model`; it is known by its content"));
+        }
+        if self.precision != precision(restorer) {
+            let wanted = self.precision.as_deref().unwrap_or("f32");
+            return Err(Error::argument(format!("the recipe was computed in {wanted}"))
+                .with_hint(format!("give `--precision {wanted}`, on a processor that has it")));
         }
         let wrong = |what: &str, value: &str| Error::input(format!("the recipe names the {what} `{value}`"));
         options.size = self.size;
@@ -187,6 +197,11 @@ impl Restorer {
 pub(crate) fn store(recipe: &Recipe, metadata: &mut Metadata) -> Option<Notice> {
     let lost = "no recipe was stored: the picture's XMP packet is too large or damaged";
     (!metadata.set_recipe(&recipe.to_json())).then(|| Notice::dropped(lost))
+}
+
+/// The name of what a restorer computes in, where that is not f32.
+fn precision(restorer: &Restorer) -> Option<String> {
+    (restorer.precision() == Precision::Bf16).then(|| "bf16".to_owned())
 }
 
 fn bits(depth: Depth) -> u8 {

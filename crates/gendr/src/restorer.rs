@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use burn::tensor::Device;
 use bytes::Bytes;
 use gendr_image::ColorFix;
+use gendr_kernels::Factors;
 use gendr_model::{Description, Model, Precision, RestorationModel, StoredModel, parameter_bytes};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -72,7 +73,9 @@ pub struct Compute {
     pub device: DeviceChoice,
     /// Threads on the processor; `None` is one per core. The result does not depend on it.
     pub threads: Option<NonZeroUsize>,
-    /// What networks compute in: the processor in f32, however weights are stored.
+    /// What networks compute in, however weights are stored. With `Bf16`, factors of plain products (linear layers, attention, 1x1
+    /// convolutions) are rounded to bf16 where the processor has instructions for that; elsewhere they stay f32, which is no
+    /// slower there. [`Restorer::precision`] tells which it is.
     pub precision: Precision,
 }
 
@@ -82,8 +85,8 @@ impl Compute {
     /// # Errors
     /// An unsupported error for a precision that the device has not, an argument error for too many threads.
     pub fn validate(&self) -> Result<()> {
-        if self.precision != Precision::F32 {
-            return Err(Error::unsupported("the processor computes in f32 alone")
+        if self.precision == Precision::F16 {
+            return Err(Error::unsupported("the processor computes in f32 or bf16, not f16")
                 .with_hint("weights may be stored in half the size: `gendr model convert --precision f16`"));
         }
         match self.threads {
@@ -109,6 +112,7 @@ pub struct Restorer {
     model_hash: String,
     /// Size of the weights in the form in which networks use them.
     weight_bytes: u64,
+    factors: Factors,
     threads: ThreadPool,
 }
 
@@ -120,8 +124,11 @@ impl Restorer {
     /// resource error where the threads are not to be had.
     pub fn open(source: &ModelSource, compute: Compute) -> Result<Self> {
         compute.validate()?;
+        let bf16 = compute.precision == Precision::Bf16 && Factors::Bf16.are_native();
+        let factors = if bf16 { Factors::Bf16 } else { Factors::F32 };
         let threads = ThreadPoolBuilder::new()
             .num_threads(compute.threads.map_or(0, NonZeroUsize::get))
+            .start_handler(move |_| factors.use_on_thread())
             .build()
             .map_err(|error| Error::new(ErrorKind::Resource, "cannot start threads").with_source(error))?;
         let device = Device::flex();
@@ -131,7 +138,7 @@ impl Restorer {
         })?;
         let color_fix = model_color_fix(&model.description)?;
         let weight_bytes = weight_bytes(&model.networks);
-        Ok(Self { model, tensors: device, color_fix, model_hash, weight_bytes, threads })
+        Ok(Self { model, tensors: device, color_fix, model_hash, weight_bytes, factors, threads })
     }
 
     /// Checks that the options make sense for this model.
@@ -167,6 +174,14 @@ impl Restorer {
     /// The device that networks run on.
     pub fn device(&self) -> DeviceChoice {
         DeviceChoice::Cpu
+    }
+
+    /// What networks compute in: `F32`, or `Bf16` where that was asked for and the processor has it.
+    pub fn precision(&self) -> Precision {
+        match self.factors {
+            Factors::F32 => Precision::F32,
+            Factors::Bf16 => Precision::Bf16,
+        }
     }
 
     /// Number of threads that networks run on.

@@ -124,7 +124,7 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "N", help_heading = "Model")]
     pub(crate) threads: Option<NonZeroUsize>,
 
-    /// What the network computes in: f32; the processor has no f16 and bf16
+    /// What the network computes in: f32, or bf16 where the processor has it (linear layers and attention; faster, less exact)
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = values::precision, help_heading = "Model")]
     pub(crate) precision: Precision,
 }
@@ -357,5 +357,11 @@ impl NetworkArgs {
         let Self { device, threads, precision, .. } = *self;
         let compute = Compute { device, threads, precision };
         Restorer::open(&ModelSource::from(self.model.as_str()), compute)
+    }
+
+    /// What to tell about a precision that the processor does not have.
+    pub(crate) fn notice(&self, restorer: &Restorer) -> Option<&'static str> {
+        (self.precision != restorer.precision())
+            .then_some("this processor has no instructions for bf16: f32 is as fast and computed instead")
     }
 }

@@ -2,12 +2,14 @@
 
 mod kernels;
 
-use gendr::{CancelFlag, Picture, Planes, RestoreOptions, Result, Silent, TargetSize, Timings, peak_memory};
+use gendr::{
+    CancelFlag, Picture, Planes, Precision, RestoreOptions, Result, Silent, TargetSize, Timings, peak_memory,
+};
 use serde_json::json;
 
 use crate::{
     args::{BenchArgs, BenchCommand, BenchRestoreArgs},
-    console::{print_data, print_json},
+    console::{Console, print_data, print_json},
     interrupt,
     status::Status,
 };
@@ -23,6 +25,8 @@ fn restore(args: &BenchRestoreArgs) -> Result<Status> {
     let options = RestoreOptions { size: TargetSize::Width(args.size), ..RestoreOptions::default() };
     options.validate()?;
     let restorer = args.network.open()?;
+    let bf16 = restorer.precision() == Precision::Bf16;
+    args.network.notice(&restorer).into_iter().for_each(|notice| Console::new(false, 0).warn(notice));
     let side = (args.size / restorer.description().scale.max(1)).max(1);
     let picture = Picture::from_color(pattern(side));
     let cancel = interrupt::cancel_flag()?;
@@ -38,17 +42,18 @@ fn restore(args: &BenchRestoreArgs) -> Result<Status> {
         print_json(&json!({
             "encode_s": encode, "unet_s": unet, "decode_s": decode, "total_s": total,
             "runs": runs.len(), "threads": restorer.threads(), "device": restorer.device().to_string(),
-            "peak_rss_mib": peak, "size": args.size,
+            "precision": if bf16 { "bf16" } else { "f32" }, "peak_rss_mib": peak, "size": args.size,
         }))?;
     } else {
         let memory = peak.map_or("unknown".to_owned(), |mib| format!("{mib} MiB"));
         print_data(&format!(
             "encode {encode:.3} s, network {unet:.3} s, decode {decode:.3} s, total {total:.3} s\n\
-             medians of {} runs for {side}x{side} to {}x{} on {} with {} threads; peak memory {memory}\n",
+             medians of {} runs for {side}x{side} to {}x{} on {}{} with {} threads; peak memory {memory}\n",
             runs.len(),
             args.size,
             args.size,
             restorer.device(),
+            if bf16 { " in bf16" } else { "" },
             restorer.threads(),
         ))?;
     }

@@ -152,7 +152,7 @@ fn senseless_options_are_refused_on_one_line() {
         (&["--guidance", "nan"], "error: guidance must be from 0 to 100, not NaN\n"),
         (&["--threads", "0"], "error: invalid value '0' for '--threads <N>': [..]\nhint: [..]\n"),
         (&["--threads", "100000"], "error: at most 1024 threads are possible, not 100000\n"),
-        (&["--precision", "f16"], "error: the processor computes in f32 alone\nhint: [..]\n"),
+        (&["--precision", "f16"], "error: the processor computes in f32 or bf16, not f16\nhint: [..]\n"),
         (&["--device", "cuda"], "error: [..]: this build has no device `cuda`\nhint: [..]\n"),
         (&["--scale", "2", "--width", "9"], "error: [..] cannot be used with [..]\nhint: [..]\n"),
     ];

@@ -56,13 +56,13 @@ pub(super) fn run(layer: &Product<'_>, gate: Option<&Product<'_>>, output: &mut 
 
 /// Some features of all tokens, a row a feature.
 fn crosswise(layer: &Product<'_>, tokens: &[f32], features: Range<usize>, sums: &mut [f32]) {
-    let &Product { level, depth, right, bias, .. } = layer;
+    let &Product { level, factors, depth, right, bias, .. } = layer;
     let padded = sums.len() / features.len();
     if let Some(bias) = bias {
         sums.chunks_exact_mut(padded).zip(&bias[features.clone()]).for_each(|(row, &bias)| row.fill(bias));
     }
     for step in (0..depth).step_by(DEPTH) {
-        level.run(Block {
+        let block = Block {
             rows: features.len(),
             columns: padded,
             depth: (depth - step).min(DEPTH),
@@ -74,7 +74,8 @@ fn crosswise(layer: &Product<'_>, tokens: &[f32], features: Range<usize>, sums: 
             out: sums.as_mut_ptr(),
             out_stride: padded,
             accumulate: step > 0 || bias.is_some(),
-        });
+        };
+        factors.multiply(level, block);
     }
 }
 

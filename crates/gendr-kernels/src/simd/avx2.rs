@@ -173,6 +173,28 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn pair_bf16(self, low: __m256, high: __m256) -> __m256 {
+        unsafe {
+            let nearest = |x| {
+                let bits = _mm256_castps_si256(x);
+                let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+                _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)))
+            };
+            let low = _mm256_srli_epi32::<16>(nearest(low));
+            _mm256_castsi256_ps(_mm256_blend_epi16::<0xAA>(low, nearest(high)))
+        }
+    }
+
+    #[inline(always)]
+    fn unpair_bf16(self, v: __m256) -> [__m256; 2] {
+        unsafe {
+            let bits = _mm256_castps_si256(v);
+            let high = _mm256_and_si256(bits, _mm256_set1_epi32(0xFFFF_0000_u32 as i32));
+            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits)), _mm256_castsi256_ps(high)]
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, v: __m256) -> f32 {
         unsafe {
             let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));

@@ -3,9 +3,9 @@
 use super::{Kernel, Simd};
 use std::arch::x86_64::*;
 
-/// Proof that the machine has AVX-512 F; made only by [`run`].
+/// Proof that the machine has AVX-512 F, and BF16 if it says so; made only by [`run`] and [`run_bf16`].
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const BF16: bool>(());
 
 /// Runs a kernel at this level.
 ///
@@ -13,7 +13,16 @@ pub(crate) struct Avx512(());
 /// The machine has AVX-512 F, AVX2, FMA and F16C.
 #[target_feature(enable = "avx512f,avx2,fma,f16c")]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512(()))
+    kernel.run(Avx512::<false>(()))
+}
+
+/// Runs a kernel at this level with instructions for bf16.
+///
+/// # Safety
+/// The machine has AVX-512 F and BF16, AVX2, FMA and F16C.
+#[target_feature(enable = "avx512f,avx512bf16,avx2,fma,f16c")]
+pub(crate) unsafe fn run_bf16<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512::<true>(()))
 }
 
 /// The first `count` lanes.
@@ -54,7 +63,7 @@ fn merge<const HIGH: __mmask16>(v: [__m512; 4], from: __m512i, offset: i32) -> _
 
 // SAFETY of every block below: the token `Avx512` proves that the instructions exist; pointers are as the trait's contract says.
 #[allow(clippy::undocumented_unsafe_blocks)]
-impl Simd for Avx512 {
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type V = __m512;
     type M = __mmask16;
     const LANES: usize = 16;
@@ -165,6 +174,42 @@ impl Simd for Avx512 {
             let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(rounded));
             _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(v), exponent))
         }
+    }
+
+    #[inline(always)]
+    fn pair_bf16(self, low: __m512, high: __m512) -> __m512 {
+        unsafe {
+            let nearest = |x| {
+                let bits = _mm512_castps_si512(x);
+                let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)))
+            };
+            let low = _mm512_srli_epi32::<16>(nearest(low));
+            let high = _mm512_and_si512(nearest(high), _mm512_set1_epi32(0xFFFF_0000_u32 as i32));
+            _mm512_castsi512_ps(_mm512_or_si512(low, high))
+        }
+    }
+
+    #[inline(always)]
+    fn unpair_bf16(self, v: __m512) -> [__m512; 2] {
+        unsafe {
+            let bits = _mm512_castps_si512(v);
+            let high = _mm512_and_si512(bits, _mm512_set1_epi32(0xFFFF_0000_u32 as i32));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits)), _mm512_castsi512_ps(high)]
+        }
+    }
+
+    #[inline(always)]
+    fn add_products_bf16(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        if BF16 {
+            // SAFETY: this token proves BF16 too; a register of 32 bf16 has the bits of one of 16 floats.
+            return unsafe {
+                let halves = |v| std::mem::transmute::<__m512, __m512bh>(v);
+                _mm512_dpbf16_ps(c, halves(a), halves(b))
+            };
+        }
+        let ([a_low, a_high], [b_low, b_high]) = (self.unpair_bf16(a), self.unpair_bf16(b));
+        self.mul_add(a_high, b_high, self.mul_add(a_low, b_low, c))
     }
 
     #[inline(always)]

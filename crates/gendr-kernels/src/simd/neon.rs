@@ -103,6 +103,27 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn pair_bf16(self, low: float32x4_t, high: float32x4_t) -> float32x4_t {
+        unsafe {
+            let nearest = |x| {
+                let bits = vreinterpretq_u32_f32(x);
+                let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+                vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7FFF)))
+            };
+            vreinterpretq_f32_u32(vsriq_n_u32::<16>(nearest(high), nearest(low)))
+        }
+    }
+
+    #[inline(always)]
+    fn unpair_bf16(self, v: float32x4_t) -> [float32x4_t; 2] {
+        unsafe {
+            let bits = vreinterpretq_u32_f32(v);
+            let high = vandq_u32(bits, vdupq_n_u32(0xFFFF_0000));
+            [vreinterpretq_f32_u32(vshlq_n_u32::<16>(bits)), vreinterpretq_f32_u32(high)]
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, v: float32x4_t) -> f32 {
         unsafe { vaddvq_f32(v) }
     }

@@ -107,6 +107,20 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn pair_bf16(self, low: V, high: V) -> V {
+        let nearest = |x: f32| {
+            let bits = x.to_bits();
+            bits.wrapping_add(0x7FFF + (bits >> 16 & 1))
+        };
+        zip(low, high, |low, high| f32::from_bits(nearest(low) >> 16 | nearest(high) & 0xFFFF_0000))
+    }
+
+    #[inline(always)]
+    fn unpair_bf16(self, v: V) -> [V; 2] {
+        [v.map(|x| f32::from_bits(x.to_bits() << 16)), v.map(|x| f32::from_bits(x.to_bits() & 0xFFFF_0000))]
+    }
+
+    #[inline(always)]
     fn sum(self, v: V) -> f32 {
         (v[0] + v[1]) + (v[2] + v[3])
     }
