@@ -121,3 +121,12 @@ fn equal_and_huge_scores_are_fine() {
         assert!(y.iter().all(|y| (y - 2.5).abs() < 1e-5), "{y:?}");
     }
 }
+
+#[test]
+fn without_queries_keys_and_values_have_no_gradient() {
+    let shape = AttentionShape { batch: 2, heads: 1, queries: 0, keys: 3, head_size: 4 };
+    let (key, value) = (noise(1, shape.key_len()), noise(2, shape.key_len()));
+    let (mut of_key, mut of_value) = (vec![f32::NAN; key.len()], vec![f32::NAN; key.len()]);
+    attention_backward(&shape, &[], &key, &value, &[], &[], &[], &mut [], &mut of_key, &mut of_value);
+    assert!(of_key.iter().chain(&of_value).all(|&x| x == 0.0));
+}
