@@ -184,24 +184,35 @@ impl Block {
     unsafe fn store_tile<S: Simd, const R: usize, const N: usize>(
         &self,
         s: S,
-        sums: [[S::V; N]; R],
+        mut sums: [[S::V; N]; R],
         out: *mut f32,
         rows: usize,
         width: usize,
     ) {
         // SAFETY: inside those rows.
         unsafe {
-            // Indexes that the compiler knows keep the sums in registers.
-            let whole = rows == R && width == N * S::LANES;
-            for (r, sums) in sums.into_iter().enumerate() {
-                for (n, sum) in sums.into_iter().enumerate() {
-                    let to = out.wrapping_add(r * self.out_stride + n * S::LANES);
-                    let count =
-                        if whole { S::LANES } else { width.saturating_sub(n * S::LANES).min(S::LANES) };
-                    if whole || r < rows {
-                        let sum = if self.accumulate { s.add(sum, load(s, to, count)) } else { sum };
-                        store(s, to, sum, count);
+            let place = |r: usize, n: usize| out.wrapping_add(r * self.out_stride + n * S::LANES);
+            // Plain loops over a whole tile keep the sums in registers.
+            if rows == R && width == N * S::LANES {
+                if self.accumulate {
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        for (n, sum) in sums.iter_mut().enumerate() {
+                            *sum = s.add(*sum, s.load(place(r, n)));
+                        }
                     }
+                }
+                for (r, sums) in sums.into_iter().enumerate() {
+                    for (n, sum) in sums.into_iter().enumerate() {
+                        s.store(place(r, n), sum);
+                    }
+                }
+                return;
+            }
+            for (r, sums) in sums.into_iter().enumerate().take(rows) {
+                for (n, sum) in sums.into_iter().enumerate() {
+                    let (to, count) = (place(r, n), width.saturating_sub(n * S::LANES).min(S::LANES));
+                    let sum = if self.accumulate { s.add(sum, load(s, to, count)) } else { sum };
+                    store(s, to, sum, count);
                 }
             }
         }

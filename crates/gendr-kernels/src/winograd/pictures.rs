@@ -251,6 +251,30 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> OutputTransform<'_, T, 
                 }
                 continue;
             }
+            // Plain loops over whole rows keep the vectors in registers.
+            if columns == O * S::LANES {
+                let mut y = y;
+                if let Some(residual) = residual {
+                    for (part, v) in y.iter_mut().enumerate() {
+                        // SAFETY: as many floats as `out` has.
+                        *v = s.add(*v, unsafe { s.load(residual.as_ptr().add(part * S::LANES)) });
+                    }
+                }
+                let out = out.as_mut_ptr();
+                let stream = uncached && out.addr().is_multiple_of(4 * S::LANES);
+                // The next channel's row lies too far away for the processor to guess.
+                for line in (0..if stream { 0 } else { columns }).step_by(16) {
+                    s.prefetch(out.wrapping_add(height * width + line));
+                }
+                for (part, v) in y.into_iter().enumerate() {
+                    // SAFETY: `O` vectors, all that `out` has; aligned if streamed.
+                    unsafe {
+                        let to = out.add(part * S::LANES);
+                        if stream { s.stream(to, v) } else { s.store(to, v) }
+                    }
+                }
+                continue;
+            }
             for (part, mut v) in y.into_iter().enumerate() {
                 let at = part * S::LANES;
                 let Some(out) = out.get_mut(at..).filter(|out| !out.is_empty()) else { break };
