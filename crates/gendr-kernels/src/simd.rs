@@ -303,6 +303,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn interleave2(self, v: [Self::V; 2]) -> [Self::V; 2];
     /// Every other lane of `a`, then of `b`, the first of each being the first.
     fn even(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Moves every lane up by one; the first becomes `before`.
+    fn shift_up(self, before: f32, v: Self::V) -> Self::V;
     /// Moves every lane down by one; the last becomes `next`.
     fn shift_in(self, v: Self::V, next: f32) -> Self::V;
     /// Transposes a block of `LANES` rows of `LANES` floats.

@@ -254,6 +254,14 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn shift_up(self, before: f32, v: __m256) -> __m256 {
+        unsafe {
+            let up = _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(7, 0, 1, 2, 3, 4, 5, 6));
+            _mm256_blend_ps::<0x01>(up, _mm256_set1_ps(before))
+        }
+    }
+
+    #[inline(always)]
     fn shift_in(self, v: __m256, next: f32) -> __m256 {
         unsafe {
             let down = _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0));

@@ -263,6 +263,14 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    fn shift_up(self, before: f32, v: __m512) -> __m512 {
+        unsafe {
+            let before = _mm512_castps_si512(_mm512_set1_ps(before));
+            _mm512_castsi512_ps(_mm512_alignr_epi32::<15>(_mm512_castps_si512(v), before))
+        }
+    }
+
+    #[inline(always)]
     fn shift_in(self, v: __m512, next: f32) -> __m512 {
         unsafe {
             let next = _mm512_castps_si512(_mm512_set1_ps(next));

@@ -156,6 +156,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn shift_up(self, before: f32, v: float32x4_t) -> float32x4_t {
+        unsafe { vextq_f32::<3>(vdupq_n_f32(before), v) }
+    }
+
+    #[inline(always)]
     fn shift_in(self, v: float32x4_t, next: f32) -> float32x4_t {
         unsafe { vextq_f32::<1>(v, vdupq_n_f32(next)) }
     }

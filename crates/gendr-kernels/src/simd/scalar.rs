@@ -147,6 +147,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn shift_up(self, before: f32, v: V) -> V {
+        [before, v[0], v[1], v[2]]
+    }
+
+    #[inline(always)]
     fn shift_in(self, v: V, next: f32) -> V {
         [v[1], v[2], v[3], next]
     }

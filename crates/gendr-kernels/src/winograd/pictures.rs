@@ -49,32 +49,47 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> InputTransform<'_, T, I
         PaddedRow::of_input(plane, shape, (run.y * T::STRIDE + row) as isize - shape.padding.top as isize)
     }
 
-    /// Asks for the same columns of the next channel: channels lie too far apart for the processor to guess.
+    /// Asks for the same columns of the next channel, and those beyond a run's last vector: channels lie too far apart for the
+    /// processor to guess.
     #[inline(always)]
-    fn announce<S: Simd>(&self, s: S, row: PaddedRow<'_>, x: isize) {
+    fn announce<S: Simd>(&self, s: S, row: PaddedRow<'_>, x: isize, last: bool) {
         let (height, width) = self.tiles.shape.stored_size();
         let Some(pixels) = row.pixels else { return };
         let x = if row.enlarged { x / 2 } else { x };
-        let from = pixels.as_ptr().wrapping_offset(x).wrapping_add(height * width);
-        let last = 4 * S::LANES + 1;
-        for at in (0..last).step_by(16).chain([last]) {
-            s.prefetch(from.wrapping_add(at));
+        let from = pixels.as_ptr().wrapping_offset(x + 1).wrapping_add(height * width);
+        for line in 0..S::LANES / 4 {
+            s.prefetch(from.wrapping_add(16 * line));
+        }
+        if last {
+            s.prefetch(from.wrapping_add(4 * S::LANES));
         }
     }
 
     /// The input columns of one row of a vector of neighbouring tiles of four columns each, from column `x` on.
     #[inline(always)]
     fn neighbours<S: Simd>(&self, s: S, row: PaddedRow<'_>, x: isize, line: &mut [f32; LINE]) -> [S::V; I] {
-        let len = 4 * S::LANES + I - 4;
-        let mut from = line.as_ptr();
-        match (usize::try_from(x), row.pixels) {
-            (Ok(x), Some(pixels)) if !row.enlarged && x + len <= pixels.len() => from = pixels[x..].as_ptr(),
-            // SAFETY: `len` is below `LINE`.
-            _ => unsafe { row.read(s, x, line.as_mut_ptr(), len) },
-        }
+        let Some(pixels) = row.pixels else { return [s.zero(); I] };
         let mut d = [s.zero(); I];
-        // SAFETY: `len` floats are readable, in the picture or the line.
+        // Tiles of six columns begin one before a place where a vector of the picture may begin.
+        let before = I.saturating_sub(5);
+        let start = usize::try_from(x + before as isize);
+        if let Some(start) = start.ok().filter(|start| !row.enlarged && start + 4 * S::LANES <= pixels.len())
+        {
+            // SAFETY: four vectors from `start` on lie in the row.
+            let phases = unsafe { s.deinterleave4(load4(s, pixels[start..].as_ptr())) };
+            let beyond = pixels.get(start + 4 * S::LANES).copied().unwrap_or(0.0);
+            if before == 1 {
+                let left = if start > 0 { pixels[start - 1] } else { 0.0 };
+                d[0] = s.shift_up(left, phases[3]);
+            }
+            d[before..before + 4].copy_from_slice(&phases);
+            d[before + 4] = s.shift_in(phases[0], beyond);
+            return d;
+        }
+        // SAFETY: four vectors and two floats lie in the line, which is as long.
         unsafe {
+            row.read(s, x, line.as_mut_ptr(), 4 * S::LANES + I - 4);
+            let from = line.as_ptr();
             let phases = s.deinterleave4(load4(s, from));
             d[..4].copy_from_slice(&phases);
             // The tile's last columns are the next one's first.
@@ -152,7 +167,7 @@ impl<T: Transform<I, O>, const I: usize, const O: usize> Kernel for InputTransfo
                                 continue;
                             }
                             let x = ((run.x + (tile - run.at) * O) * T::STRIDE) as isize - left;
-                            self.announce(s, pixels, x);
+                            self.announce(s, pixels, x, tile + S::LANES >= run.at + run.count);
                             self.neighbours(s, pixels, x, &mut line)
                         }
                         runs => self.scattered(s, runs, [tile, channel, r], &mut line),
