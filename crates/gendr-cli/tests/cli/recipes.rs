@@ -105,3 +105,24 @@ fn another_model_and_other_options_do_not_go_with_a_recipe() {
     let [made, again] = ["made.png", "x.png"].map(|name| fs::read(root.path().join(name)).unwrap());
     assert!(made == again);
 }
+
+#[test]
+fn a_coarser_precision_is_in_the_recipe_or_in_a_warning() {
+    let root = folder();
+    gendr(root.path(), "restore a.png -o exact.png").success();
+    let made = gendr(root.path(), "restore a.png -o made.png --precision bf16").success();
+    let said = String::from_utf8_lossy(&made.get_output().stderr).into_owned();
+    let precision = recipe(root.path(), "made.png")["precision"].clone();
+    if said.contains("no instructions for bf16") {
+        assert!(precision.is_null());
+        let [exact, made] = ["exact.png", "made.png"].map(|name| fs::read(root.path().join(name)).unwrap());
+        assert!(exact == made);
+    } else {
+        assert_eq!(precision, "bf16");
+        let other = gendr(root.path(), "restore a.png --like made.png -o again.png").code(2);
+        assert!(String::from_utf8_lossy(&other.get_output().stderr).contains("computed in bf16"));
+        gendr(root.path(), "restore a.png --like made.png -o again.png --precision bf16").success();
+        let [made, again] = ["made.png", "again.png"].map(|name| fs::read(root.path().join(name)).unwrap());
+        assert!(made == again);
+    }
+}
