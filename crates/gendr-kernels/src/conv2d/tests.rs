@@ -177,6 +177,22 @@ fn jobs_that_share_gathered_pixels_agree_with_plain_sums() {
 }
 
 #[test]
+fn rows_of_several_vectors_agree_with_plain_sums() {
+    // Whole vectors at both edges of a row, and a part of one.
+    for (width, padding) in [(128, 1), (192, 1), (135, 1), (140, 0), (129, 2)] {
+        for stride in [1, 2] {
+            let padding = Padding::all(padding);
+            check_forward(
+                &ConvShape { stride, padding, ..ConvShape::same(1, 2, 5, 6, width, 3) },
+                1,
+                1e-5,
+                1e-4,
+            );
+        }
+    }
+}
+
+#[test]
 fn winograd_weight_gradient_agrees_with_plain_sums() {
     for shape in [ConvShape::same(2, 17, 50, 26, 33, 3), ConvShape::same(1, 32, 16, 40, 40, 3)] {
         let input = noise(1, shape.input_len());
