@@ -131,12 +131,12 @@ pub(crate) fn route(level: Level, shape: &ConvShape) -> Route {
     };
     let pixels = (shape.batch * (height * width).div_ceil(lanes)) as f64;
     let direct = (Route::Direct, pixels * 9.0 * inputs * (padded_outputs + 4.0));
-    let by_tiles = if shape.stride == 1 {
-        let small = (Route::Winograd(Method::F2), winograd(2, 16.0, 250.0));
-        let large = (Route::Winograd(Method::F4), winograd(4, 36.0, 300.0));
-        if small.1 < large.1 { small } else { large }
+    let by_tiles: &[(Method, f64)] = if shape.stride == 1 {
+        &[(Method::F2, winograd(2, 16.0, 250.0)), (Method::F4, winograd(4, 36.0, 300.0))]
     } else {
-        (Route::Winograd(Method::F2Strided), winograd(2, 25.0, 250.0))
+        &[(Method::F2Strided, winograd(2, 25.0, 250.0))]
     };
-    if by_tiles.1 < direct.1 { by_tiles.0 } else { direct.0 }
+    let candidates = by_tiles.iter().map(|&(method, cost)| (Route::Winograd(method), cost));
+    let cheapest = std::iter::once(direct).chain(candidates).min_by(|a, b| a.1.total_cmp(&b.1));
+    cheapest.map_or(Route::Direct, |(route, _)| route)
 }

@@ -289,8 +289,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `c` plus the two products of each lane's pairs of bf16.
     #[inline(always)]
     fn add_products_bf16(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        let ([a_low, a_high], [b_low, b_high]) = (self.unpair_bf16(a), self.unpair_bf16(b));
-        self.mul_add(a_high, b_high, self.mul_add(a_low, b_low, c))
+        add_unpaired(self, a, b, c)
     }
     /// The sum of the lanes.
     fn sum(self, v: Self::V) -> f32;
@@ -363,6 +362,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn zero(self) -> Self::V {
         self.splat(0.0)
     }
+}
+
+/// [`Simd::add_products_bf16`] without instructions of its own.
+#[inline(always)]
+pub(crate) fn add_unpaired<S: Simd>(s: S, a: S::V, b: S::V, c: S::V) -> S::V {
+    let ([a_low, a_high], [b_low, b_high]) = (s.unpair_bf16(a), s.unpair_bf16(b));
+    s.mul_add(a_high, b_high, s.mul_add(a_low, b_low, c))
 }
 
 /// Calls `f` for the start and the number of floats of each vector of a slice.

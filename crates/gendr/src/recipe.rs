@@ -139,7 +139,7 @@ impl Recipe {
                 .with_hint("name the recipe's model with `--model`; it is known by its content"));
         }
         if self.precision != precision(restorer) {
-            let wanted = self.precision.as_deref().unwrap_or("f32");
+            let wanted = self.precision.as_deref().unwrap_or(Precision::F32.name());
             return Err(Error::argument(format!("the recipe was computed in {wanted}"))
                 .with_hint(format!("give `--precision {wanted}`, on a processor that has it")));
         }
@@ -201,7 +201,7 @@ pub(crate) fn store(recipe: &Recipe, metadata: &mut Metadata) -> Option<Notice> 
 
 /// The name of what a restorer computes in, where that is not f32.
 fn precision(restorer: &Restorer) -> Option<String> {
-    (restorer.precision() == Precision::Bf16).then(|| "bf16".to_owned())
+    Some(restorer.precision()).filter(|&it| it != Precision::F32).map(|it| it.name().to_owned())
 }
 
 fn bits(depth: Depth) -> u8 {

@@ -112,7 +112,7 @@ pub struct Restorer {
     model_hash: String,
     /// Size of the weights in the form in which networks use them.
     weight_bytes: u64,
-    factors: Factors,
+    precision: Precision,
     threads: ThreadPool,
 }
 
@@ -124,8 +124,10 @@ impl Restorer {
     /// resource error where the threads are not to be had.
     pub fn open(source: &ModelSource, compute: Compute) -> Result<Self> {
         compute.validate()?;
-        let bf16 = compute.precision == Precision::Bf16 && Factors::Bf16.are_native();
-        let factors = if bf16 { Factors::Bf16 } else { Factors::F32 };
+        let (precision, factors) = match compute.precision {
+            Precision::Bf16 if Factors::Bf16.are_native() => (Precision::Bf16, Factors::Bf16),
+            _ => (Precision::F32, Factors::F32),
+        };
         let threads = ThreadPoolBuilder::new()
             .num_threads(compute.threads.map_or(0, NonZeroUsize::get))
             .start_handler(move |_| factors.use_on_thread())
@@ -138,7 +140,7 @@ impl Restorer {
         })?;
         let color_fix = model_color_fix(&model.description)?;
         let weight_bytes = weight_bytes(&model.networks);
-        Ok(Self { model, tensors: device, color_fix, model_hash, weight_bytes, factors, threads })
+        Ok(Self { model, tensors: device, color_fix, model_hash, weight_bytes, precision, threads })
     }
 
     /// Checks that the options make sense for this model.
@@ -178,10 +180,7 @@ impl Restorer {
 
     /// What networks compute in: `F32`, or `Bf16` where that was asked for and the processor has it.
     pub fn precision(&self) -> Precision {
-        match self.factors {
-            Factors::F32 => Precision::F32,
-            Factors::Bf16 => Precision::Bf16,
-        }
+        self.precision
     }
 
     /// Number of threads that networks run on.

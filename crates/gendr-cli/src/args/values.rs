@@ -47,12 +47,8 @@ pub(super) fn strip(text: &str) -> Result<Strip, String> {
 
 /// How weights are stored.
 pub(super) fn precision(text: &str) -> Result<Precision, String> {
-    match text {
-        "f32" => Ok(Precision::F32),
-        "f16" => Ok(Precision::F16),
-        "bf16" => Ok(Precision::Bf16),
-        _ => Err("give `f32`, `f16` or `bf16`".to_owned()),
-    }
+    let named = Precision::ALL.into_iter().find(|precision| precision.name() == text);
+    named.ok_or_else(|| "give `f32`, `f16` or `bf16`".to_owned())
 }
 
 /// Bytes: a number with `K`, `M`, `G` or `T` behind it for powers of 1024, such as `4G` or `512M`.

@@ -25,8 +25,10 @@ fn restore(args: &BenchRestoreArgs) -> Result<Status> {
     let options = RestoreOptions { size: TargetSize::Width(args.size), ..RestoreOptions::default() };
     options.validate()?;
     let restorer = args.network.open()?;
-    let bf16 = restorer.precision() == Precision::Bf16;
-    args.network.notice(&restorer).into_iter().for_each(|notice| Console::new(false, 0).warn(notice));
+    let precision = restorer.precision();
+    if let Some(notice) = args.network.notice(&restorer) {
+        Console::new(false, 0).warn(notice);
+    }
     let side = (args.size / restorer.description().scale.max(1)).max(1);
     let picture = Picture::from_color(pattern(side));
     let cancel = interrupt::cancel_flag()?;
@@ -42,7 +44,7 @@ fn restore(args: &BenchRestoreArgs) -> Result<Status> {
         print_json(&json!({
             "encode_s": encode, "unet_s": unet, "decode_s": decode, "total_s": total,
             "runs": runs.len(), "threads": restorer.threads(), "device": restorer.device().to_string(),
-            "precision": if bf16 { "bf16" } else { "f32" }, "peak_rss_mib": peak, "size": args.size,
+            "precision": precision.name(), "peak_rss_mib": peak, "size": args.size,
         }))?;
     } else {
         let memory = peak.map_or("unknown".to_owned(), |mib| format!("{mib} MiB"));
@@ -53,7 +55,7 @@ fn restore(args: &BenchRestoreArgs) -> Result<Status> {
             args.size,
             args.size,
             restorer.device(),
-            if bf16 { " in bf16" } else { "" },
+            if precision == Precision::F32 { String::new() } else { format!(" in {}", precision.name()) },
             restorer.threads(),
         ))?;
     }

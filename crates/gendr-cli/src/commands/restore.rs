@@ -24,7 +24,9 @@ pub(crate) fn run(args: &RestoreArgs) -> Result<Status> {
     }
     let restorer = args.network.open()?;
     let console = Console::new(args.talk.quiet, jobs.len());
-    args.network.notice(&restorer).into_iter().for_each(|notice| console.warn(notice));
+    if let Some(notice) = args.network.notice(&restorer) {
+        console.warn(notice);
+    }
     if let Some(recipe) = &like {
         recipe.apply(&restorer, &mut options, &mut files)?;
         if !recipe.is_of_this_version() {

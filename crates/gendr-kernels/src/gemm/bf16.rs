@@ -4,7 +4,7 @@
 //! lane, as the instruction takes them: which two is free as long as both matrices agree, so each layout of the left matrix
 //! pairs those that its vectors hold.
 
-use super::{Block, HALF, LeftLayout, QUAD, ROW_BLOCK};
+use super::{Block, HALF, LeftLayout, QUAD, ROW_BLOCK, packed_place};
 use crate::{
     scratch::with_scratch,
     simd::{Kernel, Level, Simd},
@@ -160,7 +160,7 @@ impl Block {
     #[inline(always)]
     fn left_at(&self, row: usize, step: usize) -> *const f32 {
         self.left.wrapping_add(match self.left_layout {
-            LeftLayout::Packed(depth) => row / QUAD * QUAD * depth + step * QUAD + row % QUAD,
+            LeftLayout::Packed(depth) => packed_place(row, step, depth),
             LeftLayout::Plain { row: stride, step: step_stride } => row * stride + step * step_stride,
         })
     }
@@ -243,7 +243,7 @@ impl Block {
                     *b = s.load(right.add((pair * N + n) * S::LANES));
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let a = s.splat(*left.add(r / QUAD * QUAD * pairs + pair * QUAD + r % QUAD));
+                    let a = s.splat(*left.add(packed_place(r, pair, pairs)));
                     for (sum, b) in sums.iter_mut().zip(b) {
                         *sum = s.add_products_bf16(a, b, *sum);
                     }

@@ -1,6 +1,6 @@
 //! 512-bit vectors: AVX-512 F.
 
-use super::{Kernel, Simd};
+use super::{Kernel, Simd, add_unpaired};
 use std::arch::x86_64::*;
 
 /// Proof that the machine has AVX-512 F, and BF16 if it says so; made only by [`run`] and [`run_bf16`].
@@ -208,8 +208,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
                 _mm512_dpbf16_ps(c, halves(a), halves(b))
             };
         }
-        let ([a_low, a_high], [b_low, b_high]) = (self.unpair_bf16(a), self.unpair_bf16(b));
-        self.mul_add(a_high, b_high, self.mul_add(a_low, b_low, c))
+        add_unpaired(self, a, b, c)
     }
 
     #[inline(always)]
